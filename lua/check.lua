@@ -1,0 +1,46 @@
+-- check: what consume would answer now, with nothing written.
+-- Called by gateway/counters.py for POST /v1/check.
+--
+-- KEYS[1] meta             hash     run_id, replid, epoch, seq, clock_ms, offset_ms of the bucket
+-- KEYS[2] log              stream   one entry per decision that changed something, id <epoch>-<seq>
+-- KEYS[3] entitlement      hash     version and doc; only the version is read
+-- KEYS[4] idempotency      hash     records of the current slab
+-- KEYS[5] idempotency_past hash     records of the slab before it
+-- KEYS[6..] usage          hash     windows and segment of each item's feature, in the order of the items
+--
+-- ARGV[1] run_id           string   of the server the caller is connected to, or "script" to read it here
+-- ARGV[2] replid           string   likewise, master_replid
+-- ARGV[3] caller_ms        integer  the caller's clock
+-- ARGV[4] acked_epoch      integer  the highest position of this bucket the caller was told of
+-- ARGV[5] acked_seq        integer  likewise
+-- ARGV[6] version          integer  of the entitlement the items were compiled from
+-- ARGV[7] valid_from_ms    integer  the items hold from here
+-- ARGV[8] valid_until_ms   integer  to before here
+-- ARGV[9] field            string   of the idempotency record, "" for none
+-- ARGV[10] fingerprint     string   16 bytes that identify the payload
+-- ARGV[11] forget_ms       integer  when a new slab expires, real time
+-- ARGV[12] shape           string   kept with the record, to read its numbers by
+-- ARGV[13] customer        string   for the log
+-- ARGV[14] stamp           string   msgpack for the log: entitlement, plan, catalog, key, request
+-- ARGV[15..] items         string   gateway/ask.py lays them out, lib/item.lua reads them
+--
+-- Returns {code, now_ms, epoch, seq, …}: the numbers consume would return; seq is the last one given out.
+-- Writes  nothing.
+-- Cost    O(items × windows), at most 4 commands and 1 per item.
+
+--- @include "fence"
+--- @include "item"
+--- @include "window"
+--- @include "waterfall"
+
+local at = fence_decision(KEYS, ARGV)
+if at.code then return {at.code, at.now_ms, at.epoch, at.seq} end
+
+local items = read_items(KEYS, ARGV, 6, 15)
+for _, item in ipairs(items) do read_state(item, ARGV[6], at.now_ms) end
+
+local verdict = decide_all(items, false)
+if verdict == 1 then
+    for _, item in ipairs(items) do apply(item) end
+end
+return numbers_of(verdict, at, items)

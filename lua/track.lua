@@ -1,0 +1,53 @@
+-- track: record usage that has already happened, in full, whatever the limits say.
+-- Called by gateway/counters.py for POST /v1/track.
+--
+-- KEYS[1] meta             hash     run_id, replid, epoch, seq, clock_ms, offset_ms of the bucket
+-- KEYS[2] log              stream   one entry per decision that changed something, id <epoch>-<seq>
+-- KEYS[3] entitlement      hash     version and doc; only the version is read
+-- KEYS[4] idempotency      hash     records of the current slab
+-- KEYS[5] idempotency_past hash     records of the slab before it
+-- KEYS[6..] usage          hash     windows and segment of each item's feature, in the order of the items
+--
+-- ARGV[1] run_id           string   of the server the caller is connected to, or "script" to read it here
+-- ARGV[2] replid           string   likewise, master_replid
+-- ARGV[3] caller_ms        integer  the caller's clock
+-- ARGV[4] acked_epoch      integer  the highest position of this bucket the caller was told of
+-- ARGV[5] acked_seq        integer  likewise
+-- ARGV[6] version          integer  of the entitlement the items were compiled from
+-- ARGV[7] valid_from_ms    integer  the items hold from here
+-- ARGV[8] valid_until_ms   integer  to before here
+-- ARGV[9] field            string   of the idempotency record, "" for none
+-- ARGV[10] fingerprint     string   16 bytes that identify the payload
+-- ARGV[11] forget_ms       integer  when a new slab expires, real time
+-- ARGV[12] shape           string   kept with the record, to read its numbers by
+-- ARGV[13] customer        string   for the log
+-- ARGV[14] stamp           string   msgpack for the log: entitlement, plan, catalog, key, request
+-- ARGV[15..] items         string   gateway/ask.py lays them out, lib/item.lua reads them
+--
+-- Returns {code, now_ms, epoch, seq, …}: as consume, and never 0.
+-- Writes  usage, log, meta and the idempotency record together; nothing on a refusal.
+-- Cost    O(items × windows), at most 6 commands and 3 per item.
+
+--- @include "fence"
+--- @include "replay"
+--- @include "item"
+--- @include "window"
+--- @include "waterfall"
+--- @include "log"
+
+local at = fence_decision(KEYS, ARGV)
+if at.code then return {at.code, at.now_ms, at.epoch, at.seq} end
+
+local earlier = replay(KEYS, ARGV, at)
+if earlier then return earlier end
+
+local items = read_items(KEYS, ARGV, 6, 15)
+for _, item in ipairs(items) do read_state(item, ARGV[6], at.now_ms) end
+
+local verdict = decide_all(items, true)
+if verdict ~= 1 then return numbers_of(verdict, at, items) end
+
+write(KEYS, ARGV, "track", at, items)
+local numbers = numbers_of(1, at, items)
+remember(KEYS, ARGV, numbers)
+return numbers
