@@ -1,0 +1,96 @@
+"""The embedded stores are real servers, keep their data, and never outlive their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import redis
+
+from deploy.stores import start_postgres, start_valkey
+
+PATIENCE_S = 20
+START_BOTH_AND_HANG = """
+import sys, time
+from pathlib import Path
+from deploy.stores import start_postgres, start_valkey
+directory = Path(sys.argv[1])
+valkey, postgres = start_valkey(directory / "v"), start_postgres(directory / "p", durable=False)
+print(valkey.pid, postgres.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_valkey_evicts_nothing_and_logs_every_second(store_directory: Path) -> None:
+    with start_valkey(store_directory / "kept") as server:
+        client = redis.Redis.from_url(server.url)
+        assert client.info()["maxmemory_policy"] == "noeviction"
+        assert client.info()["aof_enabled"] == 1
+        assert client.config_get("appendfsync")["appendfsync"] == "everysec"
+
+
+def test_valkey_keeps_its_data_over_a_restart(store_directory: Path) -> None:
+    with start_valkey(store_directory / "restarted") as server:
+        redis.Redis.from_url(server.url).set("kept", "yes")
+    with start_valkey(store_directory / "restarted") as server:
+        assert redis.Redis.from_url(server.url).get("kept") == b"yes"
+
+
+def test_postgres_keeps_its_data_over_a_restart(store_directory: Path) -> None:
+    for expected in (0, 1):
+        with start_postgres(store_directory / "pg", durable=False) as server:
+            with psycopg.connect(server.url) as connection:
+                connection.execute("CREATE TABLE IF NOT EXISTS kept (n integer)")
+                rows = connection.execute("SELECT count(*) FROM kept").fetchone()
+                connection.execute("INSERT INTO kept VALUES (1)")
+        assert rows == (expected,)
+
+
+def test_postgres_wants_its_password(postgres_server: object, database_url: str) -> None:
+    other = database_url.replace("://tallygate:", "://tallygate:not-")
+    try:
+        psycopg.connect(other).close()
+    except psycopg.OperationalError as error:
+        assert "password authentication failed" in str(error)
+    else:
+        raise AssertionError("a wrong password was let in")
+
+
+def test_a_long_data_path_still_gets_a_short_socket(store_directory: Path) -> None:
+    with start_valkey(store_directory / ("long" * 30)) as server:
+        assert len(server.url) < 108
+        assert redis.Redis.from_url(server.url).ping()
+
+
+def test_a_killed_parent_leaves_no_store_behind(store_directory: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", START_BOTH_AND_HANG, str(store_directory / "orphans")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    pids = [int(word) for word in parent.stdout.readline().split()]
+    assert len(pids) == 2 and all(alive(pid) for pid in pids)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait(PATIENCE_S)
+    until(lambda: not any(alive(pid) for pid in pids))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
