@@ -1,7 +1,6 @@
 -- The ledger: what the decision log said, once each, and everything that is billed from it.
 -- Tables live in schema tg; schema tallygate holds the views that outside programs may read.
 
-CREATE SCHEMA tg;
 CREATE SCHEMA tallygate;
 
 -- One pricing document a version; never edited afterwards.
@@ -66,10 +65,27 @@ CREATE TABLE tg.api_keys (
 -- How far each bucket's log has been copied. Changed only in the transaction that adds the rows, and only from
 -- the values that were read before (compare and swap); gen grows with every adoption and stops a paused reconciler.
 CREATE TABLE tg.positions (
-    bucket smallint PRIMARY KEY CHECK (bucket >= 0),
-    epoch  bigint NOT NULL DEFAULT 0,
-    seq    bigint NOT NULL DEFAULT 0,
-    gen    bigint NOT NULL DEFAULT 0
+    bucket        smallint PRIMARY KEY CHECK (bucket >= 0),
+    epoch         bigint NOT NULL DEFAULT 0,
+    seq           bigint NOT NULL DEFAULT 0,
+    gen           bigint NOT NULL DEFAULT 0,
+    chain         bytea NOT NULL DEFAULT '',    -- of the last row copied: what the next one is chained to
+    adopted_epoch bigint NOT NULL DEFAULT 0     -- the newest epoch given to the bucket; above 0, its log has existed
+);
+INSERT INTO tg.positions (bucket) SELECT generate_series(0, 1023);  -- as many as lua/keys.py has; fixed for good
+
+-- Epochs are numbered across all buckets, so that none is ever given twice.
+CREATE SEQUENCE tg.epoch_number;
+
+-- Where the log of a bucket stood when it was given a new epoch: the old epoch must have been copied up to there.
+CREATE TABLE tg.epochs (
+    bucket         smallint NOT NULL,
+    epoch          bigint NOT NULL,
+    previous_epoch bigint NOT NULL,
+    previous_seq   bigint NOT NULL,
+    run_id         text NOT NULL,               -- of the server that was adopted
+    adopted_at     timestamptz NOT NULL,
+    PRIMARY KEY (bucket, epoch)
 );
 
 -- One row for each feature of each decision. Append only.
@@ -96,9 +112,10 @@ CREATE TABLE tg.decisions (
     overage_after bigint NOT NULL,              -- the segment's overage, this decision counted
     entitlement   bigint NOT NULL,              -- version
     plan          text NOT NULL,
-    catalog       integer NOT NULL REFERENCES tg.catalogs,
+    catalog       integer NOT NULL,             -- version; no reference, so that nothing can stop the copying
     source        text NOT NULL,                -- id of the key that asked
     stamp         jsonb NOT NULL,               -- request id, idempotency key, metadata, route
+    chain         bytea NOT NULL CHECK (length(chain) = 16),  -- hash of the bucket's row before and of this one
     CHECK (quantity = included + rollover + credits + overage + beyond),
     PRIMARY KEY (bucket, epoch, seq, item, at)
 ) PARTITION BY RANGE (at);
@@ -125,13 +142,14 @@ CREATE TABLE tg.usage (
     PRIMARY KEY (customer, feature, period_start, segment, source, quarter)
 );
 
--- The price under which a segment was counted: the entitlement that opened it.
+-- The price under which a segment was counted: that of the entitlement that opened it, as it stood at that instant.
 CREATE TABLE tg.segments (
     customer     text NOT NULL,
     feature      text NOT NULL,
     period_start timestamptz NOT NULL,
     segment      integer NOT NULL,
-    entitlement  bigint NOT NULL,
+    entitlement  bigint NOT NULL,               -- version
+    opened_at    timestamptz NOT NULL,          -- picks the phase of the entitlement
     PRIMARY KEY (customer, feature, period_start, segment)
 );
 
@@ -154,7 +172,7 @@ CREATE TABLE tg.losses (
     bucket     smallint NOT NULL,
     epoch      bigint NOT NULL,
     from_seq   bigint NOT NULL,
-    to_seq     bigint NOT NULL,
+    to_seq     bigint,                          -- null: nobody can tell
     note       text NOT NULL
 );
 
