@@ -6,10 +6,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, Protocol
+from typing import Literal
 from urllib.parse import unquote
 
-from gateway.errors import Forbidden, Malformed, Unauthenticated
+import hiredis
+
+from gateway.connection import Connection
+from gateway.errors import Forbidden, Malformed, Outage, Unauthenticated
 from lua import keys
 
 SECRET_BYTES_MAX = 512
@@ -28,13 +31,6 @@ SCOPES = frozenset({"check", "consume", "hold", "reverse", "read", "enroll"})
 
 PAY = "pay"
 """What only a customer key may do: have a request in front of an API charged to its customer."""
-
-
-class Redis(Protocol):
-    """The one thing needed of a connection."""
-
-    async def execute(self, *args: bytes | str | int) -> object:
-        """Send one command and wait for its reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +98,7 @@ class Authenticator:
     """Finds the caller of a secret: from memory in about a microsecond, else from Redis."""
 
     def __init__(
-        self, redis: Redis, admin_key: str = "", clock_s: Callable[[], float] = time.monotonic
+        self, redis: Connection, admin_key: str = "", clock_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._redis = redis
         self._clock_s = clock_s
@@ -127,7 +123,7 @@ class Authenticator:
         return None
 
     async def find(self, secret: bytes) -> Caller:
-        """The caller of a secret. Raises Unauthenticated, or what the connection raises."""
+        """The caller of a secret. Raises Unauthenticated, Outage or Overloaded."""
         if not 0 < len(secret) <= SECRET_BYTES_MAX:
             raise Unauthenticated
         caller = self.cached(secret)
@@ -162,9 +158,11 @@ class Authenticator:
 
     async def _ask(self, digest: bytes) -> Caller | None:
         forgotten = self._forgotten
-        reply = await self._redis.execute("HMGET", keys.api_key(digest.hex()), *FIELDS)
-        assert isinstance(reply, list), "HMGET answers with a list"
-        caller = _caller([value and bytes(value).decode() for value in reply])
+        try:
+            reply = await self._redis.execute("HMGET", keys.api_key(digest.hex()), *FIELDS)
+        except hiredis.ReplyError as error:
+            raise Outage(f"The API key could not be looked up: Redis answered {error}.") from error
+        caller = _caller([value and value.decode() for value in reply])
         # A revocation that arrived while we asked may be newer than the answer: do not keep that.
         if forgotten == self._forgotten:
             self._remember(digest, caller)

@@ -5,9 +5,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import hiredis
 import structlog
 
-from gateway.auth import Redis
+from gateway.connection import Connection
 from gateway.errors import GatewayError, Unavailable
 from gateway.metrics import Metrics
 from gateway.pricing.catalog import Catalog
@@ -44,7 +45,7 @@ class LiveCatalog:
 class Catalogs:
     """Keeps the live catalog in memory and notices a new one."""
 
-    def __init__(self, redis: Redis, metrics: Metrics) -> None:
+    def __init__(self, redis: Connection, metrics: Metrics) -> None:
         self._redis = redis
         self._metrics = metrics
         self._live: LiveCatalog | None = None
@@ -66,7 +67,7 @@ class Catalogs:
         while True:
             try:
                 await self.reload()
-            except (OSError, GatewayError) as error:
+            except (GatewayError, hiredis.ReplyError) as error:
                 log.warning("catalog_unreadable", error=str(error))
             except (ValueError, KeyError, TypeError) as error:
                 # The one we have stays: an unreadable catalog must not stop requests.
@@ -85,7 +86,6 @@ class Catalogs:
         if version is None or (live is not None and live.version == int(str_of(version))):
             return
         reply = await self._redis.execute("HMGET", keys.CATALOG, "version", "sha256", "doc")
-        assert isinstance(reply, list), "HMGET answers with a list"
         self._live = read_live(*(str_of(value) for value in reply))
         self._metrics.know(self._live.features, self._live.plans)
         log.info("catalog_live", version=self._live.version, routes=len(self._live.routes))

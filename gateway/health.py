@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import hiredis
 
-from gateway.auth import Redis
+from gateway.connection import Connection
 from gateway.errors import Fault, GatewayError, Unavailable
 from gateway.settings import Settings
 from lua import keys
@@ -28,7 +28,7 @@ class Health:
     """Looks at Redis and its settings, as INFO tells them (managed services refuse CONFIG)."""
 
     def __init__(
-        self, redis: Redis, settings: Settings, clock_s: Callable[[], float] = time.monotonic
+        self, redis: Connection, settings: Settings, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._redis = redis
         self._settings = settings
@@ -55,8 +55,8 @@ class Health:
         try:
             info = await self._redis.execute("INFO")
             buckets = await self._redis.execute("HGET", keys.meta(0), "buckets")
-        except (OSError, GatewayError) as error:
-            return [Check(name="redis", ok=False, detail=f"Redis does not answer: {error}.")]
+        except GatewayError as error:
+            return [Check(name="redis", ok=False, detail=f"Redis does not answer: {error}")]
         except hiredis.ReplyError as error:
             detail = f"Redis answers, but its settings cannot be read: {error}."
             return [Check(name="redis", ok=True, detail=detail)]

@@ -1,8 +1,7 @@
 """What Prometheus is told: the only file that names a metric of the gateway.
 
-Counts are plain integers in dicts, because the event loop is one thread and prometheus_client's
-locks and files would cost more than the count (0.3 µs here, 1.5 µs there, 3 µs over its
-multi-process files). With several workers each leaves its counts in a directory once a second and
+Counts are plain integers in dicts, because the event loop is one thread: what one decision counts
+costs 0.9 µs here, 2.7 µs in prometheus_client and 4.6 µs over its multi-process files. With several workers each leaves its counts in a directory once a second and
 before it answers a scrape, and every scrape adds up what the directory holds: whichever worker
 answers, no counter is ever seen to go back. A worker that ended keeps its file, for the same reason.
 """
