@@ -92,7 +92,7 @@ def rate(
     Raises QuantityNotRated for negative numbers and for events that are missing or do not add up.
     """
     total, before, free = Fraction(quantity), Fraction(already), Fraction(included)
-    if min(total, before, free, already_events) < 0:
+    if min(total, before, free) < 0 or already_events < 0:
         raise QuantityNotRated("quantity, already, included and already_events are not negative")
     if price.model == "percentage":
         lines = _percentage(price, total, before, free, events, already_events)

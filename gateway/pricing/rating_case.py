@@ -31,7 +31,7 @@ def rate_line(line: str) -> str:
         if len(line) > LINE_CHARACTERS_MAX:
             raise ValueError(f"a line has at most {LINE_CHARACTERS_MAX} characters")
         # Numbers are read as text, as in the catalog: a binary float is never made of one.
-        case = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
+        case = json.loads(line, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError) as error:
         answer: dict[str, Any] = {"error": f"not one JSON object: {error}"}
     else:
@@ -96,7 +96,7 @@ def _number(case: Mapping[str, Any], name: str) -> Decimal:
 
 def _decimal(name: str, value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError(f"{name} is an exact number: decimal text or a whole number")  # noqa: TRY004
+        raise ValueError(f"{name} is an exact number: decimal text or a whole number")
     try:
         return parse_decimal(str(value))
     except ValueError as error:
