@@ -22,7 +22,7 @@
 -- ARGV[12] shape           string   kept with the record, to read its numbers by
 -- ARGV[13] customer        string   for the log
 -- ARGV[14] stamp           string   msgpack for the log: entitlement, plan, catalog, key, request
--- ARGV[15..] items         string   gateway/ask.py lays them out, lib/item.lua reads them
+-- ARGV[15..] items         string   gateway/entitlements.py lays them out, lib/item.lua reads them
 --
 -- Returns {code, now_ms, epoch, seq, …}: after 1 (done) and 0 (denied) the numbers of lib/waterfall.lua; after 2 (replayed) the record.
 -- Writes  usage, log, meta and the idempotency record together; nothing on a denial or a refusal.

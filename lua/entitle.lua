@@ -2,16 +2,27 @@
 -- Called by reconciler/publisher.py after Postgres has committed it.
 --
 -- KEYS[1] entitlement      hash     version and doc
+-- KEYS[2] past             hash     earlier docs by version, to answer a repeated idempotency key as it was answered
 --
 -- ARGV[1] version          integer  grows with every change to the customer
 -- ARGV[2] doc              string   msgpack of Entitlement.to_plain; "" when the customer is gone
+-- ARGV[3] keep_ms          integer  how long an earlier doc is kept: the idempotency retention
 --
 -- Returns 1 written, 0 an equal or newer version is there.
--- Writes  both fields or none.
--- Cost    2 commands.
+-- Writes  all of it or nothing.
+-- Cost    at most 5 commands.
 
 --- @include "number"
 
-if natural(ARGV[1], "version") <= stored(redis.call("HGET", KEYS[1], "version")) then return 0 end
+local PAST_MAX = 64
+
+local new, keep_ms = natural(ARGV[1], "version"), natural(ARGV[3], "keep_ms")
+local now = redis.call("HMGET", KEYS[1], "version", "doc")
+if new <= stored(now[1]) then return 0 end
+
+if now[1] and redis.call("HLEN", KEYS[2]) < PAST_MAX then
+    redis.call("HSET", KEYS[2], now[1], now[2])
+    redis.call("PEXPIRE", KEYS[2], keep_ms)
+end
 redis.call("HSET", KEYS[1], "version", ARGV[1], "doc", ARGV[2])
 return 1

@@ -64,6 +64,11 @@ def entitlement(customer: str) -> str:
     return _customer_key("ent", customer)
 
 
+def past_entitlements(customer: str) -> str:
+    """hash: version → doc of entitlements that were replaced within the idempotency retention."""
+    return _customer_key("past", customer)
+
+
 def usage(customer: str, feature: str) -> str:
     """hash: the windows and the billing segments of one customer and feature; `lua/state.py` reads it."""
     return _customer_key("use", customer, feature)

@@ -1,4 +1,4 @@
--- Item: one feature of a request, as gateway/ask.py lays it out, and the state it is decided against.
+-- Item: one feature of a request, as gateway/entitlements.py lays it out, and the state it is decided against.
 
 --- @include "number"
 

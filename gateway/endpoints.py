@@ -1,0 +1,288 @@
+"""The hot endpoints as plain ASGI: /v1/consume, /v1/check, /v1/track, and the balances."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import structlog
+
+from gateway import request_id
+from gateway.auth import Authenticator, Caller, secret_of
+from gateway.balances import Balances
+from gateway.codec import (
+    BATCH_MAX,
+    FORMATS,
+    ITEMS_MAX,
+    JSON,
+    MSGPACK,
+    Batch,
+    Body,
+    Format,
+    check_customer,
+    check_metadata,
+    format_of,
+    invalid,
+    to_wire,
+    wire_of_items,
+)
+from gateway.enforcer import Enforcer, UsageRequest, Verb
+from gateway.errors import (
+    Fault,
+    GatewayError,
+    Invalid,
+    Malformed,
+    MethodNotAllowed,
+    NotSupportedYet,
+    TooLarge,
+    Unauthenticated,
+    Unexpected,
+    problem_members,
+    send_problem,
+)
+from gateway.metrics import Metrics
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+KEY_LENGTH_MAX = 255
+SCOPES = {"consume": "consume", "check": "check", "track": "consume"}
+"""The scope of a key that each verb needs."""
+
+log = structlog.get_logger()
+
+
+class _Headers:
+    """The headers a decision looks at, found in one pass."""
+
+    __slots__ = ("accept", "content_type", "idempotency_key")
+
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.content_type: bytes | None = None
+        self.accept: bytes | None = None
+        self.idempotency_key: str | None = None
+        for name, value in headers:
+            if name == b"content-type":
+                self.content_type = value
+            elif name == b"accept":
+                self.accept = value
+            elif name == b"idempotency-key":
+                if self.idempotency_key is not None:
+                    raise Malformed("The header Idempotency-Key came more than once.")
+                self.idempotency_key = value.decode("latin-1")
+
+
+class Endpoint:
+    """What every endpoint shares: who calls, how errors are answered, that each answer names its request."""
+
+    methods: tuple[str, ...] = ("POST",)
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; never raises."""
+        name = request_id.of(scope)
+        try:
+            if scope["method"] not in self.methods:
+                allow = ", ".join(self.methods).encode()
+                raise MethodNotAllowed(headers=[(b"allow", allow)])
+            await self.answer(scope, receive, send, name)
+        except GatewayError as error:
+            await send_problem(send, error, name)
+        except Exception:
+            log.exception("unexpected", request_id=name)
+            await send_problem(send, Unexpected(), name)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
+        """Answer a request of the right method. Raises GatewayError."""
+        raise NotImplementedError
+
+    async def caller(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
+        """Who is calling. Raises Unauthenticated, Malformed, Outage."""
+        secret = secret_of(headers)
+        if secret is None:
+            raise Unauthenticated
+        return self._authenticator.cached(secret) or await self._authenticator.find(secret)
+
+
+class Decide(Endpoint):
+    """POST /v1/consume, /v1/check or /v1/track."""
+
+    def __init__(
+        self,
+        verb: Verb,
+        enforcer: Enforcer,
+        authenticator: Authenticator,
+        metrics: Metrics,
+        *,
+        body_bytes_max: int,
+    ) -> None:
+        super().__init__(authenticator)
+        self._verb: Verb = verb
+        self._enforcer = enforcer
+        self._metrics = metrics
+        self._body_bytes_max = body_bytes_max
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
+        """One decision, several, or a batch of them."""
+        raw = await read_body(receive, self._body_bytes_max)
+        started = time.perf_counter()
+        headers = scope["headers"]
+        found = _Headers(headers)
+        caller = await self.caller(headers)
+        form = format_of(found.content_type)
+        body = form.read(raw)
+        replayed = False
+        if isinstance(body, Batch):
+            wire = await self._batch(body, form, caller, found, name)
+        else:
+            wire, replayed = await self._one(body, caller, found.idempotency_key, name)
+        self._metrics.decision_seconds(self._verb, time.perf_counter() - started)
+        await send_wire(send, _answer_format(found.accept, form), wire, name, replayed=replayed)
+
+    async def _one(
+        self, body: Body, caller: Caller, header_key: str | None, name: str
+    ) -> tuple[dict[str, Any], bool]:
+        request = _usage_request(body, caller, header_key, name)
+        scope = SCOPES[self._verb]
+        for item in body.items or (body,):
+            caller.require(scope, request.customer, item.feature)
+        decisions = await self._enforcer.decide(self._verb, request, caller)
+        wire = to_wire(decisions[0]) if body.items is None else wire_of_items(decisions)
+        return wire, decisions[0].replayed
+
+    async def _batch(
+        self, batch: Batch, form: Format, caller: Caller, found: _Headers, name: str
+    ) -> dict[str, Any]:
+        if not 1 <= len(batch.batch) <= BATCH_MAX:
+            raise invalid("/batch", f"A batch is 1 to {BATCH_MAX} requests.")
+        if found.idempotency_key is not None:
+            raise Invalid("In a batch each request has its own idempotencyKey.")
+
+        async def one(raw: Any) -> dict[str, Any]:
+            try:
+                return (await self._one(form.read_one(raw), caller, None, name))[0]
+            except GatewayError as error:
+                return problem_members(error, name)
+
+        return {"batch": await asyncio.gather(*(one(raw) for raw in batch.batch))}
+
+
+class BalancesEndpoint(Endpoint):
+    """GET /v1/customers/{customer}/balances and …/balances/{feature}."""
+
+    methods = ("GET", "HEAD")
+
+    def __init__(self, balances: Balances, authenticator: Authenticator) -> None:
+        super().__init__(authenticator)
+        self._balances = balances
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
+        """The enforcing numbers, now."""
+        caller = await self.caller(scope["headers"])
+        # From the raw path, so that an id may hold %2F.
+        path = scope.get("raw_path", scope["path"].encode()).partition(b"?")[0]
+        parts = [unquote(part) for part in path.decode("latin-1").split("/")]
+        customer = check_customer(parts[3], "")
+        feature = parts[5] if len(parts) > 5 else None
+        caller.require("read", customer, feature)
+        wire = await self._balances.of(customer, feature)
+        await send_wire(send, FORMATS[JSON], wire, name)
+
+
+async def read_body(receive: Receive, bytes_max: int) -> bytes:
+    """The whole body. Raises TooLarge before more than `bytes_max` are held, Malformed on a disconnect."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        chunks, size = [body], len(body)
+        while message.get("more_body"):
+            if size > bytes_max:
+                raise TooLarge
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Malformed("The client went away.")
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+        body = b"".join(chunks)
+    if len(body) > bytes_max:
+        raise TooLarge
+    return body
+
+
+async def send_wire(
+    send: Send, form: Format, wire: dict[str, Any], name: str, *, replayed: bool = False
+) -> None:
+    """Answer 200 with a document."""
+    body = form.encode(wire)
+    headers = [
+        (b"content-type", form.content_type),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-tallygate-request-id", name.encode()),
+    ]
+    if replayed:
+        headers.append((b"idempotent-replayed", b"true"))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _answer_format(accept: bytes | None, asked: Format) -> Format:
+    """What Accept names, else the format of the request."""
+    if accept is None or accept == b"*/*":
+        return asked
+    if MSGPACK in accept:
+        return FORMATS[MSGPACK]
+    return FORMATS[JSON] if JSON in accept else asked
+
+
+def _usage_request(
+    body: Body, caller: Caller, header_key: str | None, name: str
+) -> UsageRequest:
+    """The request to decide, checked for what no catalog need be asked. Raises Invalid."""
+    customer = body.customer if body.customer is not None else caller.customer
+    if customer is None:
+        raise invalid("/customer", "Say which customer this is for.")
+    if body.entity:
+        level = next(iter(body.entity))
+        raise invalid(f"/entity/{level}", f"The catalog declares no entity {level!r}.")
+    if body.at is not None:
+        raise NotSupportedYet(
+            "`at` is not supported yet: usage is recorded at the time it arrives.",
+            errors=[Fault(pointer="/at", code="not_supported_yet", detail="not supported yet")],
+        )
+    _check_items(body)
+    return UsageRequest(
+        customer=check_customer(customer),
+        feature=body.feature,
+        quantity=body.quantity,
+        variant=body.variant,
+        usage=body.usage,
+        items=body.items,
+        idempotency_key=_idempotency_key(body.idempotencyKey, header_key),
+        metadata=check_metadata(body.metadata),
+        request_id=name,
+    )
+
+
+def _check_items(body: Body) -> None:
+    if body.items is None:
+        if body.feature is None:
+            raise invalid("/feature", "Say which feature, or give `items`.")
+        return
+    for field in ("feature", "quantity", "variant", "usage"):
+        if getattr(body, field) is not None:
+            raise invalid(f"/{field}", f"With `items`, `{field}` belongs into each item.")
+    if not 1 <= len(body.items) <= ITEMS_MAX:
+        raise invalid("/items", f"A request is over 1 to {ITEMS_MAX} items.")
+
+
+def _idempotency_key(in_body: str | None, in_header: str | None) -> str | None:
+    if in_body is not None and in_header is not None and in_body != in_header:
+        raise invalid("/idempotencyKey", "The header Idempotency-Key says another key.")
+    key = in_body if in_body is not None else in_header
+    if key is not None and not (1 <= len(key) <= KEY_LENGTH_MAX and key.isprintable()):
+        raise invalid("/idempotencyKey", "An idempotency key is 1 to 255 printable characters.")
+    return key

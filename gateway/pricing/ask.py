@@ -1,0 +1,116 @@
+"""Ask: one feature of an entitlement at one instant, laid out for a decision."""
+
+from dataclasses import dataclass
+
+from gateway.pricing.compiled import CompiledPrice, compile_price
+from gateway.pricing.entitlement import Entitlement, FeatureEntitlement, Limit
+from gateway.pricing.window import NEVER_ENDS_MS, Align, Span, Window, window_at
+
+PERIOD = "period"
+"""The name of the billing period's window; always the first of an Ask."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskWindow:
+    """A counter that the decision reads and adds to.
+
+    With `align: first_use` the state says when it ends; `length_ms` is then its length, else 0.
+    """
+
+    name: str
+    span: Span
+    end_ms: int
+    length_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskLimit:
+    """A limit and the place of its window among the windows."""
+
+    window: int
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Everything a decision over one feature needs beside the state and the quantity.
+
+    It holds for instants in [valid_from_ms, valid_until_ms).
+    """
+
+    entitlement: Entitlement
+    feature: FeatureEntitlement
+    windows: tuple[AskWindow, ...]
+    limits: tuple[AskLimit, ...]
+    included_window: int
+    price: CompiledPrice | None
+    price_id: str
+    period_start_ms: int
+    valid_from_ms: int
+    valid_until_ms: int
+
+
+def window_name(span: Span, align: Align) -> str:
+    """The name of a counter in the state: two windows cut alike share one."""
+    return PERIOD if span.unit == PERIOD else f"{span}.{align}"
+
+
+def ask(entitlement: Entitlement, feature: FeatureEntitlement, at_ms: int) -> Ask:
+    """Lay out a metered feature for decisions around `at_ms`, which the entitlement must cover."""
+    spans: dict[str, tuple[Span, Align]] = {PERIOD: (Span(PERIOD), "anchor")}
+    spans[window_name(feature.reset, feature.align)] = (feature.reset, feature.align)
+    for limit in feature.limits:
+        spans[window_name(limit.span, limit.align)] = (limit.span, limit.align)
+    places = {name: place for place, name in enumerate(spans)}
+
+    windows = []
+    valid_from_ms = entitlement.starts_ms
+    valid_until_ms = _end_of(entitlement)
+    period = _cut(entitlement, Span(PERIOD), "anchor", at_ms)
+    for name, (span, align) in spans.items():
+        if align == "first_use":
+            windows.append(AskWindow(name=name, span=span, end_ms=0, length_ms=span.length_ms))
+            continue
+        cut = period if name == PERIOD else _cut(entitlement, span, align, at_ms)
+        valid_from_ms = max(valid_from_ms, cut.start_ms)
+        valid_until_ms = min(valid_until_ms, cut.end_ms)
+        windows.append(AskWindow(name=name, span=span, end_ms=cut.end_ms, length_ms=0))
+
+    charged = feature.overage == "charge" and feature.price is not None
+    return Ask(
+        entitlement=entitlement,
+        feature=feature,
+        windows=tuple(windows),
+        limits=tuple(
+            AskLimit(window=places[window_name(limit.span, limit.align)], limit=limit)
+            for limit in feature.limits
+        ),
+        included_window=places[window_name(feature.reset, feature.align)],
+        price=compile_price(feature.price, feature.scale)
+        if charged and feature.price is not None
+        else None,
+        price_id=feature.price.id if charged and feature.price is not None else "-",
+        period_start_ms=period.start_ms,
+        valid_from_ms=valid_from_ms,
+        valid_until_ms=valid_until_ms,
+    )
+
+
+def _end_of(entitlement: Entitlement) -> int:
+    ends = [NEVER_ENDS_MS]
+    if entitlement.ends_ms is not None:
+        ends.append(entitlement.ends_ms)
+    if entitlement.next is not None:
+        ends.append(entitlement.next.starts_ms)
+    return min(ends)
+
+
+def _cut(entitlement: Entitlement, span: Span, align: Align, at_ms: int) -> Window:
+    return window_at(
+        span,
+        align,
+        at_ms=at_ms,
+        anchor_ms=entitlement.anchor_ms,
+        zone=entitlement.zone,
+        period=entitlement.period,
+    )

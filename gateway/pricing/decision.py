@@ -1,0 +1,291 @@
+"""Decide: the reference that the Lua must equal, and the answer a person reads from the numbers.
+
+`decide` is the waterfall in Python: limits, then the included allowance, then overage. `describe` turns an outcome, whoever
+computed it, into the decision of the HTTP contract, so that a fresh answer, a check, a replay and a balance are worded alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.pricing.ask import Ask
+from gateway.pricing.compiled import amount_nano
+from gateway.pricing.window import NEVER_ENDS_MS
+
+HTTP_STATUS = {
+    "included": 200,
+    "overage": 200,
+    "unlimited": 200,
+    "granted": 200,
+    "recorded": 200,
+    "observed": 200,
+    "not_attempted": 200,
+    "limit_reached": 429,
+    "allowance_exhausted": 429,
+    "feature_not_in_plan": 403,
+    "customer_suspended": 403,
+    "subscription_ended": 403,
+    "customer_unknown": 403,
+    "feature_unknown": 403,
+}
+"""What to answer the end user with, by reason; the catalog's `statuses` may change one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowCount:
+    """What a window has counted after the decision (before it, when denied), and when it ends."""
+
+    used: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The numbers of one decided item, in base units; cost and segment_cost at scale 9."""
+
+    denied: bool
+    quantity: int
+    included: int
+    overage: int
+    beyond: int
+    cost: int
+    segment_overage: int
+    segment_cost: int
+    windows: Sequence[WindowCount]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The state a decision is taken against: windows rolled to the instant, and the open segment."""
+
+    windows: Sequence[WindowCount]
+    segment_overage: int = 0
+    segment_cost: int = 0
+
+
+def decide(ask: Ask, counts: Counts, quantity: int, *, force: bool = False) -> Outcome:
+    """Decide one item. `force` records in full (track); the answer then is never denied.
+
+    An `align: first_use` window that is not open yet must be passed with its end set as if it opened now.
+    """
+    feature = ask.feature
+    limited = any(
+        item.limit.enforce and counts.windows[item.window].used + quantity > item.limit.max
+        for item in ask.limits
+    )
+    if feature.included is None:
+        included = quantity
+    else:
+        used = counts.windows[ask.included_window].used
+        included = min(quantity, max(0, feature.included - used))
+    rest = quantity - included
+    covered = feature.overage != "block" or rest == 0
+    denied = feature.enforce and not force and (limited or not covered)
+
+    overage = rest if covered else 0
+    cost = 0
+    if ask.price is not None and overage:
+        before = counts.segment_overage
+        cost = amount_nano(ask.price, before + overage) - amount_nano(ask.price, before)
+    counted = 0 if denied else quantity
+    return Outcome(
+        denied=denied,
+        quantity=quantity,
+        included=included,
+        overage=overage,
+        beyond=0 if covered else rest,
+        cost=cost,
+        segment_overage=counts.segment_overage + (0 if denied else overage),
+        segment_cost=counts.segment_cost + (0 if denied else cost),
+        windows=[WindowCount(used=w.used + counted, end_ms=w.end_ms) for w in counts.windows],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One ceiling of a feature, as the answer shows it: the included allowance or a limit."""
+
+    name: str
+    every: str
+    used: int
+    max: int
+    end_ms: int
+    reason: str
+    enforce: bool
+
+    @property
+    def left(self) -> int:
+        """Base units that still fit; never negative."""
+        return max(0, self.max - self.used)
+
+
+@dataclass(slots=True, kw_only=True)
+class Decision:
+    """One decided feature. Quantities are base units, times are milliseconds UTC, cost is at scale 9."""
+
+    ask: Ask | None
+    customer: str
+    feature: str
+    allowed: bool
+    reason: str
+    http_status: int
+    quantity: int
+    at_ms: int
+    id: str | None = None
+    would: str | None = None
+    balance: int | None = 0
+    available: int | None = 0
+    used: int = 0
+    limit: int | None = None
+    resets_at_ms: int | None = None
+    retry_after_ms: int | None = None
+    included: int = 0
+    overage: int = 0
+    beyond: int = 0
+    cost: int = 0
+    bounds: Sequence[Bound] = ()
+    segment_overage: int = 0
+    segment_cost: int = 0
+    plan: str | None = None
+    catalog: int | None = None
+    currency: str | None = None
+    replayed: bool = False
+    message: str = ""
+    actions: Sequence[dict[str, object]] = field(default_factory=list)
+
+
+def describe(
+    ask: Ask, outcome: Outcome, *, at_ms: int, decision_id: str | None, refused: bool = False
+) -> Decision:
+    """The decision from its numbers. `refused`: another item of the same request denied."""
+    feature = ask.feature
+    bounds = _bounds(ask, outcome)
+    blocking = _blocking(ask, outcome, bounds, counted=not (outcome.denied or refused))
+    reason, would = _reason(ask, outcome, blocking)
+    if refused and not outcome.denied:
+        reason, would = "not_attempted", None
+    binding = _binding(bounds, blocking if outcome.denied else ())
+    applied = not (outcome.denied or refused)
+    balance = _balance(ask, bounds)
+    resets_at_ms = None if binding is None else binding.end_ms
+    return Decision(
+        ask=ask,
+        customer=ask.entitlement.customer,
+        feature=feature.feature,
+        allowed=applied,
+        reason=reason,
+        http_status=ask.entitlement.statuses.get(reason) or HTTP_STATUS[reason],
+        quantity=outcome.quantity,
+        at_ms=at_ms,
+        id=decision_id,
+        would=would,
+        balance=balance,
+        available=_available(ask, bounds),
+        used=outcome.windows[0].used if binding is None else binding.used,
+        limit=None if binding is None else binding.max,
+        resets_at_ms=None if resets_at_ms == NEVER_ENDS_MS else resets_at_ms,
+        retry_after_ms=_retry_after_ms(blocking, outcome.quantity, at_ms)
+        if outcome.denied
+        else None,
+        included=outcome.included if applied else 0,
+        overage=outcome.overage if applied else 0,
+        beyond=outcome.beyond if applied else 0,
+        cost=outcome.cost if applied else 0,
+        bounds=bounds,
+        segment_overage=outcome.segment_overage,
+        segment_cost=outcome.segment_cost,
+        plan=ask.entitlement.plan,
+        catalog=ask.entitlement.catalog,
+        currency=ask.entitlement.currency,
+    )
+
+
+def _bounds(ask: Ask, outcome: Outcome) -> list[Bound]:
+    """The allowance first, then the limits in the catalog's order."""
+    feature = ask.feature
+    bounds = []
+    if feature.included is not None and (feature.included > 0 or feature.overage == "block"):
+        count = outcome.windows[ask.included_window]
+        bounds.append(
+            Bound(
+                f"{feature.feature}.included",
+                str(feature.reset),
+                count.used,
+                feature.included,
+                count.end_ms,
+                "allowance_exhausted",
+                feature.overage == "block",
+            )
+        )
+    for item in ask.limits:
+        count = outcome.windows[item.window]
+        limit = item.limit
+        bounds.append(
+            Bound(
+                limit.name,
+                str(limit.span),
+                count.used,
+                limit.max,
+                count.end_ms,
+                "limit_reached",
+                limit.enforce,
+            )
+        )
+    return bounds
+
+
+def _blocking(
+    ask: Ask, outcome: Outcome, bounds: Sequence[Bound], *, counted: bool
+) -> list[Bound]:
+    """The bounds that this quantity does not fit under, the enforced first if there are any."""
+    quantity = 0 if counted else outcome.quantity
+    over = [
+        bound
+        for bound in bounds
+        if bound.used + quantity > bound.max
+        and (bound.reason == "limit_reached" or bound.enforce)
+    ]
+    return [bound for bound in over if bound.enforce] or over
+
+
+def _reason(ask: Ask, outcome: Outcome, blocking: Sequence[Bound]) -> tuple[str, str | None]:
+    if outcome.denied:
+        return max(blocking, key=lambda bound: bound.end_ms).reason, None
+    shadow = [bound for bound in blocking if not (ask.feature.enforce and bound.enforce)]
+    if shadow:
+        return "observed", max(shadow, key=lambda bound: bound.end_ms).reason
+    if outcome.beyond:
+        return "recorded", None
+    if outcome.overage:
+        return "overage", None
+    return ("unlimited" if ask.feature.included is None else "included"), None
+
+
+def _binding(bounds: Sequence[Bound], denying: Sequence[Bound]) -> Bound | None:
+    """The bound that denied (of several, the last to reset), else the one with least left."""
+    if denying:
+        return max(denying, key=lambda bound: bound.end_ms)
+    return min(bounds, key=lambda bound: bound.left, default=None)
+
+
+def _balance(ask: Ask, bounds: Sequence[Bound]) -> int | None:
+    """What is left that is paid for and that no enforced limit forbids; None when unlimited."""
+    lefts = [
+        bound.left for bound in bounds if bound.enforce or bound.reason == "allowance_exhausted"
+    ]
+    if ask.feature.included == 0 and ask.feature.overage != "block":
+        return 0
+    return min(lefts, default=None)
+
+
+def _available(ask: Ask, bounds: Sequence[Bound]) -> int | None:
+    """How much more would be allowed right now; None when nothing bounds it."""
+    if not ask.feature.enforce:
+        return None
+    return min((bound.left for bound in bounds if bound.enforce), default=None)
+
+
+def _retry_after_ms(blocking: Sequence[Bound], quantity: int, at_ms: int) -> int | None:
+    """The wait after which every blocking window has reset; None when waiting never helps."""
+    if any(quantity > bound.max or bound.end_ms == NEVER_ENDS_MS for bound in blocking):
+        return None
+    return max(bound.end_ms for bound in blocking) - at_ms

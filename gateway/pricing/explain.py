@@ -1,0 +1,136 @@
+"""The words a person reads: one sentence on what is left or why not, and what can be done."""
+
+from gateway.pricing.decision import Decision
+from gateway.pricing.money import format_quantity
+
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
+_DAY_MS = 24 * _HOUR_MS
+
+_REFUSALS = {
+    "feature_not_in_plan": "{name} is not part of the plan {plan}.",
+    "feature_unknown": "There is no feature called {feature}.",
+    "customer_unknown": "There is no customer called {customer}.",
+    "customer_suspended": "{customer} is suspended.",
+    "subscription_ended": "{customer} has no running subscription.",
+}
+
+
+def message(decision: Decision) -> str:
+    """One or two sentences, in the plural and unit of the feature, with the relative time of the reset."""
+    if decision.reason in _REFUSALS:
+        return _refusal(decision)
+    if decision.reason == "granted":
+        return f"{_name(decision)} is part of the plan."
+    if decision.reason == "not_attempted":
+        return "Not attempted, because another item of the request was denied."
+    if not decision.allowed:
+        return _denial(decision)
+    return _standing(decision)
+
+
+def actions(decision: Decision) -> list[dict[str, object]]:
+    """What can be done about a denial: wait, upgrade. Empty when allowed."""
+    if decision.allowed or decision.reason == "not_attempted":
+        return []
+    found: list[dict[str, object]] = []
+    if decision.retry_after_ms is not None:
+        found.append({"type": "wait", "until_ms": decision.at_ms + decision.retry_after_ms})
+    ask = decision.ask
+    if ask is not None and ask.feature.upgrade is not None:
+        upgrade: dict[str, object] = {"type": "upgrade", "plan": ask.feature.upgrade}
+        if (link := ask.entitlement.links.get("upgrade")) is not None:
+            upgrade["url"] = link.replace("{plan}", ask.feature.upgrade)
+        found.append(upgrade)
+    return found
+
+
+def relative(wait_ms: int) -> str:
+    """A length of time in its largest one or two units, rounded up, so that waiting so long is enough."""
+    if wait_ms <= 0:
+        return "now"
+    if wait_ms < _MINUTE_MS:
+        return _counted(-(-wait_ms // 1000), "second")
+    if wait_ms < _HOUR_MS:
+        return _counted(-(-wait_ms // _MINUTE_MS), "minute")
+    if wait_ms < 2 * _DAY_MS:
+        hours, rest = divmod(-(-wait_ms // _MINUTE_MS), 60)
+        return _counted(hours, "hour") + (f" {_counted(rest, 'minute')}" if rest else "")
+    days, rest = divmod(-(-wait_ms // _HOUR_MS), 24)
+    return _counted(days, "day") + (f" {_counted(rest, 'hour')}" if rest else "")
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+
+
+def _refusal(decision: Decision) -> str:
+    return _REFUSALS[decision.reason].format(
+        name=_name(decision),
+        feature=decision.feature,
+        customer=decision.customer,
+        plan=decision.plan or "of the customer",
+    )
+
+
+def _name(decision: Decision) -> str:
+    return decision.feature if decision.ask is None else decision.ask.feature.name
+
+
+def _amount(decision: Decision, base: int) -> str:
+    """A quantity with thousands separators; fractions keep only digits that say something."""
+    scale = 0 if decision.ask is None else decision.ask.feature.scale
+    whole, _, fraction = str(format_quantity(base, scale)).partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{int(whole):,}.{fraction}" if fraction else f"{int(whole):,}"
+
+
+def _within(every: str) -> str:
+    """ "this hour", "these 5 hours", "this billing period", or nothing for a window that never ends."""
+    if every == "never":
+        return ""
+    if every == "period":
+        return " this billing period"
+    return f" these {every}" if every[0].isdigit() else f" this {every}"
+
+
+def _resets(decision: Decision) -> str:
+    if decision.resets_at_ms is None:
+        return ""
+    return f" Resets in {relative(decision.resets_at_ms - decision.at_ms)}."
+
+
+def _denial(decision: Decision) -> str:
+    bound = max(
+        (b for b in decision.bounds if b.enforce and b.used + decision.quantity > b.max),
+        key=lambda b: b.end_ms,
+    )
+    what = f"{_amount(decision, bound.max)} {_name(decision)}"
+    if bound.left == 0:
+        said = f"All {what}{_within(bound.every)} are used."
+    else:
+        said = (
+            f"{_amount(decision, decision.quantity)} asked for, but only "
+            f"{_amount(decision, bound.left)} of {what}{_within(bound.every)} left."
+        )
+    if decision.retry_after_ms is None and bound.end_ms != decision.resets_at_ms:
+        return said
+    if decision.retry_after_ms is None:
+        return f"{said} That is more than one window holds.{_resets(decision)}"
+    return said + _resets(decision)
+
+
+def _standing(decision: Decision) -> str:
+    if decision.limit is None:
+        return f"{_amount(decision, decision.used)} {_name(decision)} used."
+    binding = min(decision.bounds, key=lambda b: b.left)
+    within = _within(binding.every)
+    if decision.overage or (binding.left == 0 and binding.used > binding.max):
+        return (
+            f"{_amount(decision, binding.used)} {_name(decision)} used{within}, "
+            f"{_amount(decision, binding.max)} included.{_resets(decision)}"
+        )
+    return (
+        f"{_amount(decision, binding.left)} of {_amount(decision, binding.max)} "
+        f"{_name(decision)} left{within}.{_resets(decision)}"
+    )
