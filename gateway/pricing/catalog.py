@@ -26,15 +26,16 @@ from gateway.pricing.routes import Route
 
 __all__ = [
     "Catalog", "CatalogInvalid", "CatalogProblem", "Feature", "Plan", "load_catalog",
+    "read_overrides",
 ]  # fmt: skip
 
 FIXED_BY_PLAN = ("extends", "addon", "currency", "interval", "usage_interval", "trial", "name")
 """What the overrides of one subscription cannot change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Catalog:
-    """One version of everything that is sold."""
+    """One version of everything that is sold; two that say the same are equal."""
 
     currency: str
     default_plan: str | None
@@ -44,10 +45,16 @@ class Catalog:
     routes: tuple[Route, ...]
     links: Mapping[str, str]
     statuses: Mapping[str, int]
-    plain: Mapping[str, Any] = field(repr=False, compare=False)
+    plain: Mapping[str, Any] = field(repr=False)
     sha256: str
-    """Of the normalised form: two catalogs that say the same share it."""
-    inheritance: Inheritance = field(repr=False, compare=False)
+    """Of the normalised form."""
+    inheritance: Inheritance = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Catalog) and other.sha256 == self.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
 
     @property
     def features(self) -> Mapping[str, Feature]:
@@ -75,7 +82,26 @@ class Catalog:
         overrides, at paths that begin with "overrides".
         """
         found = self.plans[plan]
-        return _overridden(self.definitions, found, overrides) if overrides else found
+        if not overrides:
+            return found
+        said = read_overrides(overrides)
+        return _overridden(self.definitions, found, said)
+
+
+def read_overrides(overrides: Any) -> dict[str, Any]:
+    """The overrides of one subscription, normalised: numbers as text, None where a value is taken away.
+
+    Raises CatalogInvalid. Whether they fit a plan is for `Catalog.plan_with` to say.
+    """
+    root: Path = ("overrides",)
+    problems = Problems()
+    said = PLAN.read(overrides, root, problems)
+    for word in FIXED_BY_PLAN:
+        if said is not INVALID and word in said:
+            message = f"{word!r} belongs to the plan and cannot be overridden."
+            problems.add((*root, word), "not_for_overrides", message, at_name=True)
+    problems.raise_if_any()
+    return dict(said)
 
 
 def load_catalog(data: Any) -> Catalog:
@@ -201,18 +227,10 @@ def _sha256(plain: Mapping[str, Any]) -> str:
     return sha256(canonical.encode()).hexdigest()
 
 
-def _overridden(definitions: Definitions, plan: Plan, overrides: Mapping[str, Any]) -> Plan:
-    root: Path = ("overrides",)
+def _overridden(definitions: Definitions, plan: Plan, said: Mapping[str, Any]) -> Plan:
     problems = Problems()
-    said = PLAN.read(overrides, root, problems)
-    if said is INVALID:
-        raise CatalogInvalid(problems.found)
-    for word in FIXED_BY_PLAN:
-        if word in said:
-            message = f"{word!r} belongs to the plan and cannot be overridden."
-            problems.add((*root, word), "not_for_overrides", message, at_name=True)
-    merged = without_nothing(merge(plan.plain, said))
     reader = PlanReader(definitions, problems, lambda path: path)
-    overridden = read_plan(plan.id, merged, root, reader)
+    merged = without_nothing(merge(plan.plain, said))
+    overridden = read_plan(plan.id, merged, ("overrides",), reader)
     problems.raise_if_any()
     return overridden

@@ -319,7 +319,7 @@ class Shape:
             meant = self.hint(value) if self.hint else None
             problems.add(path, "wrong_type", f"must be {self.wants}, not {kind_of(value)}.", meant)
             return INVALID
-        known = {}
+        known: dict[str, Any] = {}
         for name, item in value.items():
             here = (*path, str(name))
             if name not in self.fields:

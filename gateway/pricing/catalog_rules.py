@@ -88,7 +88,9 @@ def read_pack(
     expires = Span.parse(plain.get("expires", "never"))
     if expires.unit == "period":
         problems.add((*path, "expires"), "bad_span", "must be a span such as 12 months, or never.")
-    if credits not in definitions.credits or "quantity" not in plain or "price" not in plain:
+    if credits is None or credits not in definitions.credits:
+        return None
+    if "quantity" not in plain or "price" not in plain:
         return None
     scale = definitions.credits[credits].scale
     quantity = base_units(plain["quantity"], scale, (*path, "quantity"), problems.add)

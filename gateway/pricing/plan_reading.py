@@ -5,8 +5,9 @@ from fractions import Fraction
 from typing import Any
 
 from gateway.pricing.catalog_problem import Path, Problems
+from gateway.pricing.currency import minor_digits
 from gateway.pricing.feature import Definitions, spoken
-from gateway.pricing.money import INTEGER_MAX, minor_digits
+from gateway.pricing.money import INTEGER_MAX
 from gateway.pricing.plan import Plan, PlanFeature, default_usage_interval, fits_wholly
 from gateway.pricing.plan_feature_reading import read_plan_feature
 from gateway.pricing.price import Price, PriceInvalid
