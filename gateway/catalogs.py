@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import hiredis
 import structlog
@@ -12,6 +12,7 @@ from gateway.connection import Connection
 from gateway.errors import GatewayError, Unavailable
 from gateway.metrics import Metrics
 from gateway.pricing.catalog import Catalog
+from gateway.pricing.money import format_quantity
 from gateway.pricing.routes import Route, match_route
 from lua import keys
 
@@ -27,15 +28,14 @@ class LiveCatalog:
 
     version: int
     sha256: str
-    routes: Sequence[Route] = ()
-    features: frozenset[str] = frozenset()
-    plans: frozenset[str] = frozenset()
-    links: Mapping[str, str] = field(default_factory=dict)
+    catalog: Catalog
+    quantities: Mapping[str, int | str | None]
+    """What a request over a route costs, by its `match`, in the number form of its feature."""
 
     def route(self, method: str, host: str, path: str) -> Route:
         """The first route that matches. Raises Unavailable when the catalog has none that does."""
         try:
-            return match_route(self.routes, method, host, path)
+            return match_route(self.catalog.routes, method, host, path)
         except LookupError:
             raise Unavailable(
                 "The live catalog has no route for this request.", code="no_route"
@@ -57,6 +57,10 @@ class Catalogs:
         if self._live is None:
             raise Unavailable("No catalog is live yet.", code="no_catalog")
         return self._live
+
+    def knows_feature(self, feature: str) -> bool:
+        """Whether the live catalog, if there is one, has a feature of that id."""
+        return self._live is not None and feature in self._live.catalog.features
 
     def changed(self) -> None:
         """Something may have changed: read it again soon."""
@@ -87,21 +91,26 @@ class Catalogs:
             return
         reply = await self._redis.execute("HMGET", keys.CATALOG, "version", "sha256", "doc")
         self._live = read_live(*(str_of(value) for value in reply))
-        self._metrics.know(self._live.features, self._live.plans)
-        log.info("catalog_live", version=self._live.version, routes=len(self._live.routes))
+        catalog = self._live.catalog
+        self._metrics.know(catalog.features, catalog.plans)
+        log.info("catalog_live", version=self._live.version, routes=len(catalog.routes))
 
 
 def read_live(version: str, sha256: str, doc: str) -> LiveCatalog:
     """The live catalog from the fields of `keys.CATALOG`. Raises ValueError when it cannot be read."""
-    catalog = Catalog.from_plain(json.loads(doc, parse_float=str))
+    catalog = Catalog.from_plain(json.loads(doc))
     return LiveCatalog(
         version=int(version),
         sha256=sha256,
-        routes=tuple(catalog.routes),
-        features=frozenset(catalog.features),
-        plans=frozenset(catalog.plans),
-        links=dict(catalog.links),
+        catalog=catalog,
+        quantities={route.match: _quantity(catalog, route) for route in catalog.routes},
     )
+
+
+def _quantity(catalog: Catalog, route: Route) -> int | str | None:
+    if route.cost is None or route.feature is None:
+        return None
+    return format_quantity(route.cost, catalog.features[route.feature].scale)
 
 
 def str_of(value: object) -> str:
