@@ -68,13 +68,16 @@ class Server:
         self.stop()
 
 
-def start_valkey(directory: Path, *, port: int = 0, appendonly: bool = True) -> Server:
+def start_valkey(
+    directory: Path, *, port: int = 0, appendonly: bool = True, program: str | None = None
+) -> Server:
     """Start Valkey (or Redis) with its data in `directory`, on a Unix socket, or on loopback when a port is given.
 
+    `program` is the path of a server to run instead of the one that is found.
     Raises StoreUnavailable when there is no program or it does not answer.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    program, origin = _valkey_program()
+    program, origin = _valkey_program() if program is None else (program, program)
     path = _socket_directory(directory, "valkey.sock") / "valkey.sock"
     listen = (
         ["--port", str(port), "--bind", "127.0.0.1"]

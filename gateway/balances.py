@@ -102,9 +102,7 @@ class Balances:
             return to_wire(_granted(asked, now_ms))
         counts = counts_of(asked, state, now_ms)
         one = 10**asked.feature.scale
-        wire = to_wire(
-            describe(asked, decide(asked, counts, one), at_ms=now_ms, decision_id=None)
-        )
+        wire = to_wire(describe(asked, decide(asked, counts, one), at_ms=now_ms, decision_id=None))
         wire["held"] = format_quantity(0, asked.feature.scale)
         wire["overage"] = format_quantity(counts.segment_overage, asked.feature.scale)
         return wire
@@ -128,9 +126,7 @@ def counts_of(asked: Ask, state: UsageState, now_ms: int) -> Counts:
     segment = state.segments[-1]
     if segment.price != asked.price_id:
         return Counts(windows=windows)
-    return Counts(
-        windows=windows, segment_overage=segment.overage, segment_cost=segment.cost
-    )
+    return Counts(windows=windows, segment_overage=segment.overage, segment_cost=segment.cost)
 
 
 def _period_is_open(asked: Ask, state: UsageState) -> bool:

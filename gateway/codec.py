@@ -44,7 +44,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     customer: str | None = None
     feature: str | None = None
     quantity: Number = None
-    idempotencyKey: str | None = None  # noqa: N815
+    idempotencyKey: str | None = None
     entity: dict[str, str] | None = None
     metadata: dict[str, str | int | bool] | None = None
     variant: str | None = None
@@ -120,9 +120,7 @@ def _invalid(text: str) -> Invalid:
         return Invalid(
             detail,
             code="unknown_field",
-            errors=[
-                Fault(pointer=f"{_pointer(path)}/{name}", code="unknown_field", detail=detail)
-            ],
+            errors=[Fault(pointer=f"{_pointer(path)}/{name}", code="unknown_field", detail=detail)],
         )
     what, path = _AT.fullmatch(text).groups()  # type: ignore[union-attr]
     return invalid(_pointer(path), f"{what}")
@@ -150,7 +148,9 @@ def check_metadata(metadata: Mapping[str, object] | None) -> dict[str, str] | No
     """Metadata as the ledger keeps it, all values as text. Raises Invalid when it is too much."""
     if not metadata:
         return None
-    texts = {name: value if isinstance(value, str) else str(value) for name, value in metadata.items()}
+    texts = {
+        name: value if isinstance(value, str) else str(value) for name, value in metadata.items()
+    }
     size = sum(len(name.encode()) + len(value.encode()) for name, value in texts.items())
     if len(texts) > METADATA_KEYS_MAX or size > METADATA_BYTES_MAX:
         raise invalid("/metadata", "Metadata is at most 16 keys and 512 bytes.")

@@ -269,4 +269,4 @@ class Connection:
 
 def _fields(info: bytes) -> dict[str, str]:
     lines = (line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-    return {name: value for name, value in lines}
+    return {line[0]: line[1] for line in lines}

@@ -14,7 +14,16 @@ from gateway.metrics import Metrics
 from lua import keys, load
 from lua.reply import Code
 
-NOT_EXECUTED = ("LOADING", "BUSY", "READONLY", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN")
+NOT_EXECUTED = (
+    "LOADING",
+    "BUSY",
+    "READONLY",
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+)
 """Error replies that mean the script did not run."""
 
 NO_FINGERPRINT = b"\0" * 16
@@ -224,4 +233,3 @@ def _outage(reply: str) -> Outage:
     if word in NOT_EXECUTED or word in ("OOM", "NOREPLICAS", "MISCONF"):
         return RedisUnavailable(f"Redis answered {word}; nothing was counted.")
     return RedisUnavailable(f"Redis answered: {reply[:200]}")
-

@@ -238,9 +238,7 @@ def _answer_format(accept: bytes | None, asked: Format) -> Format:
     return FORMATS[JSON] if JSON in accept else asked
 
 
-def _usage_request(
-    body: Body, caller: Caller, header_key: str | None, name: str
-) -> UsageRequest:
+def _usage_request(body: Body, caller: Caller, header_key: str | None, name: str) -> UsageRequest:
     """The request to decide, checked for what no catalog need be asked. Raises Invalid."""
     customer = body.customer if body.customer is not None else caller.customer
     if customer is None:

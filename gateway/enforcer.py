@@ -13,7 +13,7 @@ import msgspec
 from gateway.auth import Caller
 from gateway.codec import Item, Number, invalid
 from gateway.connection import Connection
-from gateway.counters import Counters, Replay, Stamp
+from gateway.counters import NO_FINGERPRINT, Counters, Replay, Stamp
 from gateway.entitlements import Entitlements, Holding, Prepared
 from gateway.errors import Conflict, Invalid, NotFound, Outage, Overloaded
 from gateway.metrics import Metrics
@@ -120,7 +120,12 @@ class Enforcer:
             attempts += 1
             entitlement = None if holding is None else holding.entitlement.at(at_ms)
             refusals = [self._refusal(request, item, entitlement, at_ms) for item in items]
-            if holding is None or entitlement is None or any(refusals) or _all_granted(items, entitlement):
+            if (
+                holding is None
+                or entitlement is None
+                or any(refusals)
+                or _all_granted(items, entitlement)
+            ):
                 # No script confirms these, so the entitlement they rest on is read anew first.
                 fresh = await self._entitlements.load(request.customer)
                 if fresh is not holding:
@@ -192,8 +197,9 @@ class Enforcer:
         if verb == "check":
             return None
         if request.replay is not None:
-            key, retention_ms = request.replay
-            return Replay(_digest(b"proxy", request.customer, key), b"\0" * 16, retention_ms)
+            proxy_key, retention_ms = request.replay
+            field = _digest(b"proxy", request.customer, proxy_key)
+            return Replay(field, NO_FINGERPRINT, retention_ms)
         key = request.idempotency_key
         if key is None:
             return None
@@ -222,7 +228,9 @@ class Enforcer:
         asks = {}
         for name, feature in features.items():
             if feature is None:
-                raise Conflict("The plan this key was answered under is forgotten.", code="idempotency_expired")
+                raise Conflict(
+                    "The plan this key was answered under is forgotten.", code="idempotency_expired"
+                )
             if feature.type == "metered":
                 asks[name] = ask(entitlement, feature, at_ms)
         outcomes = dict(zip(asks, read_outcomes(numbers), strict=True))
@@ -271,7 +279,9 @@ def _prepare(
         pointer = "" if len(items) == 1 else f"/items/{place}"
         if feature.type == "boolean":
             if item.quantity not in (None, 1) or item.usage is not None:
-                raise invalid(f"{pointer}/quantity", f"{feature.name} is on or off; send no quantity.")
+                raise invalid(
+                    f"{pointer}/quantity", f"{feature.name} is on or off; send no quantity."
+                )
             continue
         quantity = quantity_of(feature, item.quantity, item.variant, item.usage, pointer)
         sums[item.feature] = sums.get(item.feature, 0) + quantity
@@ -361,7 +371,12 @@ def _digest(*parts: bytes | str) -> bytes:
 def _fingerprint(request: UsageRequest) -> bytes:
     """16 bytes that differ when the payload does; the spelling of a number does not count."""
     payload = [
-        [item.feature, _plain(item.quantity), item.variant, item.usage and {k: _plain(v) for k, v in item.usage.items()}]
+        [
+            item.feature,
+            _plain(item.quantity),
+            item.variant,
+            item.usage and {k: _plain(v) for k, v in item.usage.items()},
+        ]
         for item in _items_of(request)
     ]
     return blake2b(_pack([payload, request.metadata]), digest_size=16).digest()

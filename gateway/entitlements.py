@@ -47,10 +47,15 @@ class Holding:
         self.entitlement = entitlement
         self.prepared: dict[str, Prepared] = {}
 
-    def prepare(self, feature: FeatureEntitlement, entitlement: Entitlement, at_ms: int) -> Prepared:
+    def prepare(
+        self, feature: FeatureEntitlement, entitlement: Entitlement, at_ms: int
+    ) -> Prepared:
         """The feature's operands at an instant, made once for as long as no window ends."""
         prepared = self.prepared.get(feature.feature)
-        if prepared is None or not prepared.ask.valid_from_ms <= at_ms < prepared.ask.valid_until_ms:
+        if (
+            prepared is None
+            or not prepared.ask.valid_from_ms <= at_ms < prepared.ask.valid_until_ms
+        ):
             key = keys.usage(self.customer, feature.feature).encode()
             prepared = Prepared(ask(entitlement, feature, at_ms), key)
             self.prepared[feature.feature] = prepared

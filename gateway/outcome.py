@@ -16,9 +16,17 @@ def read_outcomes(numbers: Sequence[int]) -> list[Outcome]:
     outcomes = []
     at = HEAD
     for _ in range(numbers[4]):
-        denied, quantity, included, overage, beyond, cost, segment_overage, segment_cost, windows = (
-            numbers[at : at + ITEM]
-        )
+        (
+            denied,
+            quantity,
+            included,
+            overage,
+            beyond,
+            cost,
+            segment_overage,
+            segment_cost,
+            windows,
+        ) = numbers[at : at + ITEM]
         at += ITEM
         ends = at + 2 * windows
         outcomes.append(

@@ -233,16 +233,13 @@ def _bounds(ask: Ask, outcome: Outcome) -> list[Bound]:
     return bounds
 
 
-def _blocking(
-    ask: Ask, outcome: Outcome, bounds: Sequence[Bound], *, counted: bool
-) -> list[Bound]:
+def _blocking(ask: Ask, outcome: Outcome, bounds: Sequence[Bound], *, counted: bool) -> list[Bound]:
     """The bounds that this quantity does not fit under, the enforced first if there are any."""
     quantity = 0 if counted else outcome.quantity
     over = [
         bound
         for bound in bounds
-        if bound.used + quantity > bound.max
-        and (bound.reason == "limit_reached" or bound.enforce)
+        if bound.used + quantity > bound.max and (bound.reason == "limit_reached" or bound.enforce)
     ]
     return [bound for bound in over if bound.enforce] or over
 

@@ -1,18 +1,23 @@
 -- Price: A(q), the money owed for the first q base units of a segment, at scale 9, from tiers compiled in Python.
--- The same formulas as gateway/pricing/compiled.py `amount_nano`; no intermediate passes 2^53 (checked there).
+-- The reference is gateway/pricing/compiled.py `amount_nano`, which also says why nothing here passes 2^53.
 
 --- @include "number"
 
+local AMOUNT_MAX = 9000000000000000
+
 -- base + floor((carry + quantity × unit) / denominator), without forming quantity × unit.
-local function scaled(base, carry, quantity, unit, denominator)
-    local whole = math.floor(quantity / denominator)
-    local part = quantity - whole * denominator
-    return base + whole * unit + math.floor((carry + part * unit) / denominator)
+-- The remainder is taken first: it is exact in doubles, floor(quantity / denominator) is not.
+local function scaled(tier, quantity, denominator)
+    local part = math.fmod(quantity, denominator)
+    local whole = (quantity - part) / denominator
+    local rest = tier.carry + part * tier.unit
+    return tier.base + whole * tier.unit + (rest - math.fmod(rest, denominator)) / denominator
 end
 
 local function package_amount(tier, quantity)
-    local packages = math.floor(quantity / tier.start)
-    if tier.base == 1 and packages * tier.start < quantity then packages = packages + 1 end
+    local part = math.fmod(quantity, tier.start)
+    local packages = (quantity - part) / tier.start
+    if part > 0 then packages = packages + tier.base end
     return packages * tier.unit
 end
 
@@ -22,7 +27,6 @@ local function amount(price, quantity)
     if price.kind == "p" then return package_amount(tiers[1], quantity) end
     local i = #tiers
     while i > 1 and tiers[i].start >= quantity do i = i - 1 end
-    local tier = tiers[i]
-    if price.kind == "v" then return scaled(tier.base, 0, quantity, tier.unit, price.denominator) end
-    return scaled(tier.base, tier.carry, quantity - tier.start, tier.unit, price.denominator)
+    local distance = price.kind == "g" and quantity - tiers[i].start or quantity
+    return scaled(tiers[i], distance, price.denominator)
 end

@@ -28,7 +28,7 @@ local function decide(item, force)
     if item.overage == "charge" and item.from.overage > 0 then
         local after = amount(item.price, segment.overage + item.from.overage)
         item.cost = after - amount(item.price, segment.overage)
-        if after > NUMBER_MAX then item.too_large = true end
+        if after > AMOUNT_MAX then item.too_large = true end
     end
 end
 
