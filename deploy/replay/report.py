@@ -25,6 +25,11 @@ class Tally:
     cost: dict[str, Decimal] = field(default_factory=dict)
     """Exact amounts of usage by currency, before the one rounding on an invoice line."""
 
+    @property
+    def denied_quantity(self) -> Decimal:
+        """What was asked for and not allowed."""
+        return EXACT.subtract(self.asked_quantity, self.allowed_quantity)
+
     def count(self, row: Row, decision: Mapping[str, Any]) -> None:
         """Add one decision as the gateway answered it."""
         quantity = Decimal(row.quantity)
