@@ -17,6 +17,8 @@ FORMATS = frozenset({b"1"})
 """Entry formats this release reads: its own and the one before it."""
 VERBS = frozenset({"consume", "track", "capture", "reverse", "adjust"})
 CHAIN_BYTES = 16
+TIME_MAX_MS = 253_402_300_799_999
+"""The last instant that a date can express, 9999-12-31: a period that never ends is kept as ending there."""
 _ITEM_FIELDS = 13
 _STAMP_NAMES = {"r": "request", "i": "idempotencyKey", "m": "metadata", "u": "route"}
 _canonical_json = msgspec.json.Encoder(order="sorted").encode
@@ -130,7 +132,7 @@ def _row(shared: dict[str, Any], number: int, text: str) -> Row:
         beyond=beyond,
         cost_nano=cost,
         period_start_ms=start,
-        period_end_ms=end,
+        period_end_ms=min(end, TIME_MAX_MS),
         segment=segment,
         used_after=used_after,
         overage_after=overage_after,

@@ -15,11 +15,8 @@ from psycopg.types.json import Jsonb
 
 from reconciler.batch import Batch, Loss, Position, segments_opened, usage_sums
 from reconciler.clock import instant
-from reconciler.entry import Row
+from reconciler.entry import TIME_MAX_MS, Row
 from reconciler.sql import queries
-
-TIME_MAX_MS = 253_402_300_799_999
-"""The last instant that a date can express, 9999-12-31: a window that never ends is kept as ending there."""
 
 
 class PositionMoved(Exception):

@@ -104,7 +104,7 @@ CREATE TABLE tg.decisions (
     credits       bigint NOT NULL,
     overage       bigint NOT NULL,
     beyond        bigint NOT NULL,              -- tracked usage that no source covers
-    cost          numeric NOT NULL,             -- money, exact to 9 digits
+    cost          numeric NOT NULL CHECK (cost = round(cost, 9)),  -- money
     period_start  timestamptz NOT NULL,         -- the billing period
     period_end    timestamptz NOT NULL,
     segment       integer NOT NULL CHECK (segment > 0),

@@ -2,7 +2,7 @@ import psycopg
 import pytest
 
 from lua import keys
-from reconciler.loop import Copier
+from reconciler.copier import Copier
 from tests.reconciler.log_entries import AT_MS, FakeLog, entry
 
 
