@@ -158,7 +158,7 @@ def _complete(said: Mapping[str, Any], data: Any, problems: Problems) -> dict[st
         for name, value in written.items():
             if value is None:
                 problems.add(
-                    (section, str(name)), "missing", "is empty; write {} if that is meant.", "{}"
+                    (section, str(name)), "missing", "is empty; write {} if that is meant."
                 )
         whole[section] = {str(name): read.get(str(name)) or {} for name in written}
     return whole

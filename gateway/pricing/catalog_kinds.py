@@ -329,7 +329,7 @@ class Shape:
             else:
                 known[name] = self.fields[name][0].read(item, here, problems)
         for name in self.required:
-            if value.get(name) is None:
+            if value.get(name) is None and not problems.misspelt(path, name):
                 problems.add(path, "missing", f"needs {name}: {self.fields[name][1]}")
         return {name: item for name, item in known.items() if item is not INVALID}
 

@@ -64,6 +64,15 @@ class Problems:
         """Whether something at this path, or below it, is already known to be wrong."""
         return any(problem.path[: len(path)] == path for problem in self.found)
 
+    def misspelt(self, path: Path, name: str) -> bool:
+        """Whether the map at this path has an unknown name that was probably meant to be this one."""
+        return any(
+            problem.code == "unknown_field"
+            and problem.path[:-1] == path
+            and problem.suggestion == name
+            for problem in self.found
+        )
+
     def unknown(self, path: Path, code: str, what: str, word: str, known: Iterable[str]) -> None:
         """Report a name that is not among the known ones."""
         names = list(known)

@@ -147,7 +147,8 @@ def _read_route(
                              at_name=True)  # fmt: skip
         return Route(match=match, free=True)
     if name is None and not problems.at((*path, "feature")):
-        problems.add(path, "missing", "needs a feature, or free: true.")
+        if not problems.misspelt(path, "feature") and not problems.misspelt(path, "free"):
+            problems.add(path, "missing", "needs a feature, or free: true.")
     elif name is not None and feature is None:
         problems.unknown((*path, "feature"), "unknown_feature", "feature", name, features)
     _check_words(said, feature, path, problems)

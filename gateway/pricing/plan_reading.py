@@ -40,7 +40,9 @@ class PlanReader:
     def missing(self, path: Path, name: str, message: str) -> None:
         """Report something left out of the map at `path`."""
         if not self._problems.at(self._place((*path, name))):
-            self._problems.add(self._place(path), "missing", message)
+            where = self._place(path)
+            if not self._problems.misspelt(where, name):
+                self._problems.add(where, "missing", message)
 
     def quantity(self, text: Any, scale: int, path: Path) -> int:
         """A quantity in base units; 0 once it is reported."""
@@ -58,9 +60,9 @@ class PlanReader:
             return None
 
     def _price_problem(self, path: Path, code: str, message: str) -> None:
-        text = message[:1].upper() + message[1:] + "."
-        if code == "missing":
-            self.missing(path[:-1], str(path[-1]), text)
+        text = f"{message}."
+        if code == "missing" and isinstance(path[-1], str):
+            self.missing(path[:-1], path[-1], text)
         else:
             self.report(path, code, text, at_name=code == "unknown_name")
 
@@ -84,7 +86,8 @@ def base_units(text: Any, scale: int, path: Path, report: Callable[..., None]) -
 def read_plan(plan: str, plain: Mapping[str, Any], path: Path, reader: PlanReader) -> Plan:
     """The plan; a part whose problem is reported has its default."""
     currency = plain.get("currency", reader.definitions.currency)
-    check_currency(currency, (*path, "currency"), reader.report)
+    if "currency" in plain:
+        check_currency(currency, (*path, "currency"), reader.report)
     interval = Span.parse(plain.get("interval", "month"))
     usage_interval = _usage_interval(plain, interval, path, reader)
     _check_trial(plain, path, reader)
