@@ -22,7 +22,7 @@ SCALE_MAX = 15
 """Decimals a feature may have: beyond, one whole unit no longer fits below 2^53."""
 
 _DECIMAL = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
-_GROUPED = re.compile(r"[0-9]+(?:_[0-9]+)+")
+_GROUPED = re.compile(r"-?[0-9]+(?:_[0-9]+)+")
 _COMMAS = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 _EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}")
 
@@ -34,8 +34,9 @@ def parse_decimal(text: str, *, underscores: bool = False) -> Decimal:
     spelling to use where one can be guessed.
     """
     digits = text
-    if underscores and _GROUPED.fullmatch(text.lstrip("-").partition(".")[0]):
-        digits = text.replace("_", "")
+    whole = text.partition(".")[0]
+    if underscores and _GROUPED.fullmatch(whole):
+        digits = whole.replace("_", "") + text[len(whole) :]
     if _DECIMAL.fullmatch(digits) is None:
         raise ValueError(f"{text[:50]!r} is not a decimal number{_spelling(text, underscores)}")
     if len(digits) > DIGITS_MAX:
@@ -136,14 +137,15 @@ def parse_quantity(value: int | str, scale: int) -> int:
         raise ValueError(
             f"a quantity is an integer or a decimal string, not {type(value).__name__}"
         )
-    number = Fraction(value) if isinstance(value, int) else Fraction(parse_decimal(value))
-    base = number * 10**scale
+    base = (
+        Fraction(value) if isinstance(value, int) else Fraction(parse_decimal(value))
+    ) * 10**scale
     if base < 0:
         raise ValueError("a quantity is not negative")
-    if base.denominator != 1:
-        raise ValueError(f"{value} has more than {scale} decimals")
     if base > INTEGER_MAX:
         raise ValueError(
-            f"{str(value)[:DIGITS_MAX]} is too large: at most {INTEGER_MAX} base units"
+            f"a quantity is at most {format_quantity(INTEGER_MAX, scale)}; this is too large"
         )
+    if base.denominator != 1:
+        raise ValueError(f"{value} has more than {scale} decimals")
     return int(base)
