@@ -11,30 +11,24 @@ from deploy.cli.api import DIFFERENT, OK
 
 @click.command()
 @click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
-@click.option("--json", is_flag=True, hidden=True, help="It always answers in JSON.")
-def rate(file: IO[str], json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, hidden=True, help="It always answers in JSON.")
+def rate(file: IO[str], as_json: bool) -> None:
     """Price each line of FILE (or of the input): an object with price, quantity, already, included, currency.
 
     An object it cannot price gets {"error": …} on its line, and the exit code is 1.
 
-    Example: echo '{"price": {"model": "per_unit", "unit": "0.5"}, "quantity": "3"}' | tallygate rate
+    Example: echo '{"price": {"model": "per_unit", "unit": "2"}, "quantity": "3", "currency": "USD"}' | tallygate rate
     """
     sys.exit(_rate(file))
 
 
 def _rate(file: IO[str]) -> int:
-    from gateway.pricing.rating import rate_case
+    from gateway.pricing.rating_case import rate_line
 
     code = OK
     for line in file:
-        if not line.strip():
-            continue
-        try:
-            # Numbers as text: a float would lose what the line says.
-            case = json.loads(line, parse_float=str)
-            answer = rate_case(case) if isinstance(case, dict) else {"error": "not an object"}
-        except ValueError as error:
-            answer = {"error": f"not JSON: {error}"}
-        code = DIFFERENT if "error" in answer else code
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        if line.strip():
+            answer = rate_line(line)
+            code = DIFFERENT if "error" in json.loads(answer) else code
+            click.echo(answer)
     return code

@@ -1,0 +1,146 @@
+"""`tallygate catalog`: check a price list, compare it with what is live, publish it."""
+
+import difflib
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.cli.api import DIFFERENT, OK, Refused, Session, as_text, refusal, verb
+
+FILE = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+PAGES_MAX = 1_000
+
+
+@click.group()
+def catalog() -> None:
+    """Check, compare, publish and show price lists."""
+
+
+@catalog.command()
+@FILE
+@verb
+def check(session: Session, file: Path) -> int:
+    """Validate FILE as a whole: every error at once, with its line and a suggestion. Needs no running installation.
+
+    Example: tallygate catalog check catalog.yaml
+    """
+    found = read(session, file)
+    if found is None:
+        return DIFFERENT
+    summary = {"features": len(found.features), "plans": len(found.plans), "sha256": found.sha256}
+    text = f"{file} is valid: {summary['features']} features, {summary['plans']} plans"
+    session.show({"valid": True, **summary}, text)
+    return OK
+
+
+@catalog.command()
+@FILE
+@verb
+def diff(session: Session, file: Path) -> int:
+    """What FILE would change, and how many customers are on each plan it touches. Exit code 1 when it differs."""
+    found = read(session, file)
+    if found is None:
+        return DIFFERENT
+    live = session.control("GET", "/v1/catalog")
+    before, after = as_text(live["catalog"]), as_text(found.to_plain())
+    changes = list(
+        difflib.unified_diff(before.splitlines(), after.splitlines(), "live", str(file), n=3)
+    )
+    plans = sorted(_touched(live["catalog"], found.to_plain()))
+    customers = _customers_by_plan(session) if plans else Counter()
+    touched = {plan: customers[plan] for plan in plans}
+    text = "\n".join(changes) or f"{file} is what is live (version {live['version']})"
+    for plan, count in touched.items():
+        text += f"\nplan {plan}: {count} customers; renewal moves them at their next period, now at once, keep never"
+    session.show({"version": live["version"], "different": bool(changes), "plans": touched}, text)
+    return DIFFERENT if changes else OK
+
+
+@catalog.command()
+@FILE
+@click.option(
+    "--existing",
+    type=click.Choice(["renewal", "now", "keep"]),
+    default="renewal",
+    show_default=True,
+    help="When running subscriptions get it: at their next period, at once, or never.",
+)
+@verb
+def push(session: Session, file: Path, existing: str) -> int:
+    """Publish FILE as a new version.
+
+    Example: tallygate catalog push catalog.yaml --existing now
+    """
+    if read(session, file) is None:
+        return DIFFERENT
+    try:
+        answer = session.control("PUT", "/v1/catalog", file.read_bytes(), existing=existing)
+    except Refused as error:
+        if error.status != 422:
+            raise
+        click.echo(refusal(error), err=True)
+        return DIFFERENT
+    session.show(answer, f"version {answer['version']} is live")
+    return OK
+
+
+@catalog.command()
+@click.argument("version", required=False, type=click.IntRange(min=1))
+@verb
+def show(session: Session, version: int | None) -> None:
+    """The catalog that is live, or the one of VERSION."""
+    session.show(session.control("GET", f"/v1/catalog/{version}" if version else "/v1/catalog"))
+
+
+@catalog.command()
+def schema() -> None:
+    """The JSON Schema of a catalog file, for editors."""
+    from gateway.pricing.catalog_schema import catalog_schema
+
+    click.echo(as_text(catalog_schema()))
+
+
+def read(session: Session, file: Path) -> Any:
+    """The catalog in a file; None, with every problem shown, when it is not one."""
+    from reconciler.catalog_file import CatalogFileInvalid, read_catalog
+
+    try:
+        return read_catalog(file.read_text(encoding="utf-8"), str(file))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8: {error}") from None
+    except CatalogFileInvalid as invalid:
+        if session.as_json:
+            session.show({"valid": False, "errors": [_plain(each) for each in invalid.problems]})
+        else:
+            sys.stdout.flush()
+            click.echo("\n\n".join(each.render() for each in invalid.problems), err=True)
+            count = len(invalid.problems)
+            click.echo(f"\n{count} {'problem' if count == 1 else 'problems'} in {file}", err=True)
+        return None
+
+
+def _plain(problem: Any) -> dict[str, Any]:
+    return {"line": problem.line, "column": problem.column, "text": problem.render()}
+
+
+def _touched(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    if before.get("features") != after.get("features"):
+        return {*before.get("plans", {})}
+    plans = before.get("plans", {})
+    return {plan for plan in plans if plans[plan] != after.get("plans", {}).get(plan)}
+
+
+def _customers_by_plan(session: Session) -> "Counter[str]":
+    counts: Counter[str] = Counter()
+    after = None
+    for _ in range(PAGES_MAX):
+        page = session.control("GET", "/v1/customers", limit=1000, after=after)
+        for customer in page["data"]:
+            counts[(customer.get("subscription") or {}).get("plan") or customer.get("plan")] += 1
+        after = page.get("next")
+        if not after:
+            break
+    return counts
