@@ -151,7 +151,7 @@ def test_no_base_line_stands_where_none_is_due_or_it_costs_nothing() -> None:
 def test_a_base_price_is_rated_on_the_quantity_of_the_subscription() -> None:
     seats = replace(PRO, price=GRADUATED, quantity=12)
     (line,) = billed(base=seats).lines
-    assert (line.description, line.quantity, line.exact) == ("Pro × 12", 12, 115)
+    assert (line.description, line.quantity, line.exact) == ("Pro × 12", 12, Fraction(115))
 
 
 def test_free_usage_has_a_line_of_its_quantity() -> None:
@@ -210,7 +210,10 @@ def test_costs_without_a_price_are_refused() -> None:
 def test_usage_of_an_earlier_period_is_a_late_line_at_its_own_margin() -> None:
     late = used(2, period=OCTOBER, billed_overage=9, quantity=2, included=0, cost_nano=18 * NANO)
     found = billed(late, used(), base=None).lines
-    assert [(line.kind, line.exact) for line in found] == [("late", 18), ("usage", 115)]
+    assert [(line.kind, line.exact) for line in found] == [
+        ("late", Fraction(18)),
+        ("usage", Fraction(115)),
+    ]
     assert found[0].period == OCTOBER
 
 
@@ -241,7 +244,9 @@ def test_what_is_owed_without_usage_is_a_line_of_its_own(
 ) -> None:
     unused = used(0, price=Price.from_plain(plain), quantity=0, included=0)
     lines = billed(unused, base=None).lines
-    assert [(line.kind, line.exact) for line in lines] == ([("standing", exact)] if exact else [])
+    assert [(line.kind, line.exact) for line in lines] == (
+        [("standing", Fraction(exact))] if exact else []
+    )
 
 
 def test_what_is_owed_without_usage_is_owed_once_and_not_beside_usage() -> None:
@@ -253,7 +258,7 @@ def test_what_is_owed_without_usage_is_owed_once_and_not_beside_usage() -> None:
         "standing",
     ]
     found = billed(used(5, price=always), base=None).lines
-    assert [(line.kind, line.exact) for line in found] == [("usage", 7)]
+    assert [(line.kind, line.exact) for line in found] == [("usage", Fraction(7))]
 
 
 def test_tax_is_added_or_contained() -> None:
@@ -263,18 +268,17 @@ def test_tax_is_added_or_contained() -> None:
     assert (str(contained.tax), str(contained.total)) == ("26.18", "164.00")
 
 
-PRICES = st.sampled_from(
-    [
-        {"model": "per_unit", "unit": "0.0000037"},
-        {
-            "model": "graduated",
-            "tiers": [{"up_to": "0.5", "unit": "0.0033333"}, {"unit": "0.001", "flat": "5"}],
-        },
-        {"model": "volume", "tiers": [{"up_to": "1", "unit": "0.0033333"}, {"unit": "0.001"}]},
-        {"model": "package", "size": "0.25", "amount": "0.1"},
-        {"model": "flat", "amount": "3"},
-    ]
-).map(Price.from_plain)
+PLAIN_PRICES: list[dict[str, Any]] = [
+    {"model": "per_unit", "unit": "0.0000037"},
+    {
+        "model": "graduated",
+        "tiers": [{"up_to": "0.5", "unit": "0.0033333"}, {"unit": "0.001", "flat": "5"}],
+    },
+    {"model": "volume", "tiers": [{"up_to": "1", "unit": "0.0033333"}, {"unit": "0.001"}]},
+    {"model": "package", "size": "0.25", "amount": "0.1"},
+    {"model": "flat", "amount": "3"},
+]
+PRICES = st.sampled_from(PLAIN_PRICES).map(Price.from_plain)
 
 
 @settings(max_examples=200, deadline=None)

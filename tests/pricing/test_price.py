@@ -7,11 +7,11 @@ import pytest
 
 from gateway.pricing.price import Price, PriceInvalid, Tier
 
-GRADUATED = {
+GRADUATED: dict[str, Any] = {
     "model": "graduated",
     "tiers": [{"up_to": "10", "unit": "10", "flat": "2"}, {"unit": "5", "flat": "3"}],
 }
-ALL = [
+ALL: list[dict[str, Any]] = [
     {"model": "flat", "amount": "49"},
     {"model": "flat", "amount": "49", "always": True},
     {"model": "per_unit", "unit": "0.004"},
