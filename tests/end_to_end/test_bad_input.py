@@ -51,6 +51,11 @@ def refused(installation: Installation, path: str, body: Any, **headers: str) ->
     return Answer(status=answer.status, headers=answer.headers, body=problem)
 
 
+def with_quantity(feature: str, quantity: str) -> str:
+    """A request whose quantity is this text, whatever JSON makes of it."""
+    return f'{{"customer": "acme", "feature": "{feature}", "quantity": {quantity}}}'
+
+
 @pytest.mark.parametrize(
     "quantity",
     [
@@ -63,7 +68,7 @@ def refused(installation: Installation, path: str, body: Any, **headers: str) ->
 def test_a_quantity_that_is_no_exact_number_of_units(
     installation: Installation, verb: str, quantity: str
 ) -> None:
-    body = '{"customer": "acme", "feature": "api_calls", "quantity": %s}' % quantity
+    body = with_quantity("api_calls", quantity)
     refused(installation, f"/v1/{verb}", body)
 
 
@@ -71,12 +76,12 @@ def test_a_quantity_that_is_no_exact_number_of_units(
 def test_a_quantity_beyond_the_scale_of_its_feature(
     installation: Installation, quantity: str
 ) -> None:
-    body = '{"customer": "acme", "feature": "traffic", "quantity": %s}' % quantity
+    body = with_quantity("traffic", quantity)
     refused(installation, "/v1/consume", body)
 
 
 def test_a_number_with_a_fraction_is_told_how_to_be_written(installation: Installation) -> None:
-    body = '{"customer": "acme", "feature": "traffic", "quantity": 1.25}'
+    body = with_quantity("traffic", "1.25")
     problem = refused(installation, "/v1/consume", body)
     assert problem.status == 422
     assert problem.body["code"] == "quantity_not_exact"

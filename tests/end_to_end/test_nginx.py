@@ -17,7 +17,6 @@ pid nginx-api.pid;
 events {{}}
 http {{
     access_log off;
-    client_body_temp_path {directory}/api-body;
     server {{
         listen 127.0.0.1:{port};
         location /forbidden {{ add_header RateLimit '"own";r=1' always; return 403 "the API's own"; }}
@@ -74,7 +73,7 @@ def site(running: Installation, needs: Callable[[str], str]) -> Iterator[Site]:
     ):
         assert shipped.count(address) == 1
         shipped = shipped.replace(address, ours)
-    texts = {"front": shipped, "api": API.format(port=api, directory=directory)}
+    texts = {"front": shipped, "api": API.format(port=api)}
     children = [start_nginx(program, directory, name, text) for name, text in texts.items()]
     found = Site(running, f"http://127.0.0.1:{front}")
     try:
@@ -86,8 +85,11 @@ def site(running: Installation, needs: Callable[[str], str]) -> Iterator[Site]:
 
 
 def start_nginx(program: str, directory: Path, name: str, text: str) -> Child:
+    # An unprivileged nginx cannot write where the distribution compiled these in.
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {directory}/{name}-{kind};" for kind in kinds)
     config = directory / f"nginx-{name}.conf"
-    config.write_text(text)
+    config.write_text(text.replace("http {", f"http {{ {paths}", 1))
     command = [program, "-p", str(directory), "-c", str(config), "-g", "daemon off;"]
     return start_child(f"nginx-{name}", command, log=directory / f"nginx-{name}.log")
 
