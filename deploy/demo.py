@@ -57,8 +57,8 @@ def seed(session: Session, data: Path) -> Seeded | None:
         session.control("PUT", path_of("customers", customer, "subscription"), plan)
     scopes = ["check", "consume", "read"]
     seeded = Seeded(
-        customer_key=session.control("POST", "/v1/keys", {"customer": NEWCOMER})["secret"],
-        service_key=session.control("POST", "/v1/keys", {"scopes": scopes})["secret"],
+        customer_key=session.control("POST", "/v1/keys", {"customer": NEWCOMER})["key"],
+        service_key=session.control("POST", "/v1/keys", {"scopes": scopes})["key"],
     )
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(asdict(seeded), file)

@@ -1,8 +1,6 @@
 """`tallygate catalog`: check a price list, compare it with what is live, publish it."""
 
-import difflib
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ import click
 from deploy.cli.api import DIFFERENT, OK, Refused, Session, as_text, refusal, verb
 
 FILE = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-PAGES_MAX = 1_000
 
 
 @click.group()
@@ -40,22 +37,25 @@ def check(session: Session, file: Path) -> int:
 @FILE
 @verb
 def diff(session: Session, file: Path) -> int:
-    """What FILE would change, and how many customers are on each plan it touches. Exit code 1 when it differs."""
+    """What FILE would change, and how many subscriptions each choice of --existing would move.
+
+    Exit code 1 when it differs from what is live.
+    """
+    from gateway.pricing.catalog import Catalog
+    from gateway.pricing.catalog_diff import diff_catalogs
+
     found = read(session, file)
     if found is None:
         return DIFFERENT
     live = session.control("GET", "/v1/catalog")
-    before, after = as_text(live["catalog"]), as_text(found.to_plain())
-    changes = list(
-        difflib.unified_diff(before.splitlines(), after.splitlines(), "live", str(file), n=3)
-    )
-    plans = sorted(_touched(live["catalog"], found.to_plain()))
-    customers = _customers_by_plan(session) if plans else Counter()
-    touched = {plan: customers[plan] for plan in plans}
-    text = "\n".join(changes) or f"{file} is what is live (version {live['version']})"
-    for plan, count in touched.items():
-        text += f"\nplan {plan}: {count} customers; renewal moves them at their next period, now at once, keep never"
-    session.show({"version": live["version"], "different": bool(changes), "plans": touched}, text)
+    changes = [str(each) for each in diff_catalogs(Catalog.from_plain(live["catalog"]), found)]
+    tried = session.control("PUT", "/v1/catalog", file.read_bytes(), dryRun="true")
+    lines = changes or [f"{file} means the same as what is live (version {live['version']})"]
+    if changes:
+        touches = ", ".join(f"{choice} {count}" for choice, count in tried["touches"].items())
+        lines = [*lines, f"subscriptions that would move, by --existing: {touches}"]
+    answer = {"version": live["version"], "changes": changes, "touches": tried["touches"]}
+    session.show(answer, "\n".join(lines))
     return DIFFERENT if changes else OK
 
 
@@ -123,24 +123,5 @@ def read(session: Session, file: Path) -> Any:
 
 
 def _plain(problem: Any) -> dict[str, Any]:
-    return {"line": problem.line, "column": problem.column, "text": problem.render()}
-
-
-def _touched(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
-    if before.get("features") != after.get("features"):
-        return {*before.get("plans", {})}
-    plans = before.get("plans", {})
-    return {plan for plan in plans if plans[plan] != after.get("plans", {}).get(plan)}
-
-
-def _customers_by_plan(session: Session) -> "Counter[str]":
-    counts: Counter[str] = Counter()
-    after = None
-    for _ in range(PAGES_MAX):
-        page = session.control("GET", "/v1/customers", limit=1000, after=after)
-        for customer in page["data"]:
-            counts[(customer.get("subscription") or {}).get("plan") or customer.get("plan")] += 1
-        after = page.get("next")
-        if not after:
-            break
-    return counts
+    plain: dict[str, Any] = problem.to_plain()
+    return plain

@@ -5,7 +5,20 @@ from typing import Any
 
 import click
 
-from deploy.cli.api import Session, path_of, verb
+from deploy.cli.api import Refused, Session, path_of, verb
+
+STATED = (
+    "name",
+    "email",
+    "address",
+    "taxId",
+    "tax",
+    "currency",
+    "timeZone",
+    "suspended",
+    "metadata",
+)
+"""What a PUT of a customer says."""
 
 
 @click.group()
@@ -54,10 +67,13 @@ def put(
 
     Example: tallygate customers put acme --name Acme --time-zone Europe/Berlin
     """
+    path = path_of("customers", customer)
     given = {"name": name, "email": email, "timeZone": time_zone, "currency": currency}
-    body: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    body |= {} if suspend is None else {"suspended": suspend}
-    session.show(session.control("PUT", path_of("customers", customer), body))
+    changes: dict[str, Any] = {**given, "suspended": suspend}
+    # A PUT states the whole customer, so what is not named here is sent as it was.
+    body = _stated(session, path)
+    body |= {key: value for key, value in changes.items() if value is not None}
+    session.show(session.control("PUT", path, body))
 
 
 @customers.command()
@@ -94,6 +110,16 @@ def subscribe(
 def delete(session: Session, customer: str) -> None:
     """Delete CUSTOMER."""
     session.show(session.control("DELETE", path_of("customers", customer)), f"deleted {customer}")
+
+
+def _stated(session: Session, path: str) -> dict[str, Any]:
+    try:
+        known = session.control("GET", path)
+    except Refused as error:
+        if error.status == 404:
+            return {}
+        raise
+    return {name: known[name] for name in STATED if known.get(name) is not None}
 
 
 def _row(customer: dict[str, Any]) -> dict[str, Any]:

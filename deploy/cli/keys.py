@@ -43,7 +43,7 @@ def create(
         "label": label,
     }
     answer = session.control("POST", "/v1/keys", {key: it for key, it in given.items() if it})
-    session.show(answer, f"{answer['secret']}")
+    session.show(answer, answer["key"])
     session.note(f"key {answer['id']}: this is the only time its secret is shown")
 
 

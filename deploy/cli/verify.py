@@ -24,7 +24,7 @@ def verify(session: Session) -> int:
         raise Unreachable("REDIS_URL and DATABASE_URL are not known: set them, or name --data")
     try:
         with (
-            psycopg.connect(found.database_url) as connection,
+            psycopg.connect(found.database_url, autocommit=True) as connection,
             redis.Redis.from_url(found.redis_url) as client,
         ):
             drift = find_drift(connection, client)
