@@ -101,7 +101,7 @@ class Installation:
 
     def customer_key(self, customer: str) -> str:
         """A new key with which the customer itself pays."""
-        return str(self.control("POST", "/v1/keys", {"customer": customer})["secret"])
+        return str(self.control("POST", "/v1/keys", {"customer": customer})["key"])
 
     def consume(self, customer: str, feature: str, quantity: int | str = 1, **more: Any) -> Any:
         """The decision on one request."""
