@@ -5,7 +5,7 @@ how far the ledger goes. Then entitlements and keys are put in force, counters t
 the ledger, and last of all each bucket gets a new epoch, which opens it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -74,16 +74,21 @@ def adopt(
     publish: Publish,
     offset_ms: int,
     now_ms: int,
+    forced: Collection[int] = (),
+    without: Collection[int] = (),
 ) -> Adopted:
-    """Adopt every bucket that does not know this server, and those that a gateway asks for.
+    """Adopt every bucket that does not know this server, and those that are to be adopted anyway.
 
-    `offset_ms` is how far the test clock is ahead, `now_ms` the time with it. `connection` must be in autocommit.
+    `forced` are buckets that know it and have lost entries all the same; `without` are left as they are. `offset_ms` is how far the test clock is ahead, `now_ms` the time with it. `connection` must be in autocommit.
     Raises AdoptionRefused, and the errors of psycopg and redis; doing it again is always safe.
     """
     server = server_of(redis)
-    asked = {int(member) for member in _members(redis)}
     metas = read_metas(redis, range(keys.BUCKETS))
-    wanted = [b for b, meta in metas.items() if b in asked or not meta.knows(server)]
+    wanted = [
+        b
+        for b, meta in metas.items()
+        if b not in without and (b in forced or not meta.knows(server))
+    ]
     if not wanted:
         return Adopted()
     with _adoption_lock(connection) as locked:
@@ -95,7 +100,6 @@ def adopt(
         work = _Adoption(connection, redis, server, offset_ms=offset_ms, now_ms=now_ms)
         work.run(places)
         _note(connection, work.opened, server, now_ms)
-    redis.srem(keys.ADOPT, *wanted)
     metrics.ADOPTED_BUCKETS.inc(len(work.opened))
     _tell(server, work, places, metas)
     return Adopted(
@@ -241,13 +245,15 @@ def _tell(
         )
 
 
-def _members(redis: "Redis") -> set[bytes]:
-    members: Any = redis.smembers(keys.ADOPT)
-    return {member for member in members if member.isdigit() and int(member) < keys.BUCKETS}
+def take_asked(redis: "Redis") -> set[int]:
+    """The buckets that gateways found closed since this was last called."""
+    members: Any = redis.spop(keys.ADOPT, keys.BUCKETS)
+    numbers = {int(member) for member in members or () if member.isdigit()}
+    return {number for number in numbers if number < keys.BUCKETS}
 
 
 def _fence(redis: "Redis", buckets: list[int]) -> None:
-    """Close buckets that were open: a gateway was told of decisions that they do not have."""
+    """Close buckets that were open, though Redis has lost some of their entries."""
     pipeline = redis.pipeline(transaction=False)
     for bucket in buckets:
         pipeline.hdel(keys.meta(bucket), "run_id", "replid")

@@ -1,0 +1,48 @@
+-- read_one_instant --
+-- Everything that follows in the transaction is of one instant.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- newest_entitlements --
+-- What each customer may use, as it was last compiled.
+SELECT DISTINCT ON (customer) customer, doc FROM tg.entitlements ORDER BY customer, version DESC;
+
+-- features_used --
+-- Every customer and feature that the ledger has.
+SELECT DISTINCT customer, feature FROM tg.segments;
+
+-- position_of_bucket --
+-- How far one bucket has been copied.
+SELECT bucket, epoch, seq, gen, chain FROM tg.positions WHERE bucket = %(bucket)s;
+
+-- losses_of_bucket --
+-- Stretches of a bucket's log that are known to be lost.
+SELECT epoch, from_seq, to_seq FROM tg.losses WHERE bucket = %(bucket)s AND to_seq IS NOT NULL;
+
+-- rollup_differences --
+-- Rollups that are not the sums of their decisions.
+WITH counted AS (
+    SELECT customer, feature, period_start, segment, source,
+        date_bin('15 minutes', at, '1970-01-01 00:00:00+00') AS quarter,
+        sum(quantity) AS quantity, sum(included) AS included, sum(rollover) AS rollover, sum(credits) AS credits,
+        sum(overage) AS overage, sum(beyond) AS beyond, sum(cost) AS cost, count(*) AS decisions
+    FROM tg.decisions GROUP BY 1, 2, 3, 4, 5, 6
+)
+SELECT customer, feature, period_start, segment, source, quarter,
+    coalesce(c.quantity, 0)::bigint, coalesce(u.quantity, 0), coalesce(c.cost, 0), coalesce(u.cost, 0)
+FROM counted AS c FULL JOIN tg.usage AS u USING (customer, feature, period_start, segment, source, quarter)
+WHERE (c.quantity, c.included, c.rollover, c.credits, c.overage, c.beyond, c.cost, c.decisions)
+    IS DISTINCT FROM
+    (u.quantity::numeric, u.included::numeric, u.rollover::numeric, u.credits::numeric,
+     u.overage::numeric, u.beyond::numeric, u.cost, u.decisions)
+ORDER BY 1, 2, 3, 4, 5, 6 LIMIT %(limit)s;
+
+-- finalized_invoices --
+-- Every invoice that counts.
+SELECT id, number, customer, currency, period_start, period_end, total, doc FROM tg.invoices
+WHERE status = 'finalized' ORDER BY number;
+
+-- usage_of_periods_ended --
+-- What the ledger has of the billing periods of a customer that ended within a span.
+SELECT feature, segment, sum(quantity)::bigint, sum(cost) FROM tg.usage
+WHERE customer = %(customer)s AND period_end > %(after)s AND period_end <= %(until)s
+GROUP BY feature, segment ORDER BY feature, segment;

@@ -1,0 +1,169 @@
+"""Verify: counter == log == ledger == invoice, or which row is not. Nothing is changed."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgpack
+from psycopg import Connection
+from redis import Redis
+
+from gateway.pricing.money import round_amount
+from lua import keys
+from reconciler.batch import Position
+from reconciler.bucket_proof import BucketProof
+from reconciler.documents import EntitlementDocuments
+from reconciler.drift import Drift
+from reconciler.ledger_rows import read_rows
+from reconciler.recount import Recount
+from reconciler.snapshot import read_bucket
+from reconciler.sql import queries
+
+DRIFT_MAX = 1_000
+"""So many differences are told; more would say nothing new."""
+
+PairsByBucket = dict[int, dict[str, set[str]]]
+
+
+def verify(connection: Connection[Any], redis: "Redis") -> list[Drift]:
+    """Every difference that can be found while decisions go on; none is the proof.
+
+    `connection` must have no transaction open.
+    """
+    drift = verify_buckets(connection, redis, range(keys.BUCKETS))
+    return (drift + verify_books(connection))[:DRIFT_MAX]
+
+
+def verify_buckets(
+    connection: Connection[Any], redis: "Redis", buckets: Sequence[int]
+) -> list[Drift]:
+    """Counter == log == ledger, for some buckets."""
+    drift: list[Drift] = []
+    pairs = _pairs(connection, frozenset(buckets))
+    for bucket in buckets:
+        drift += _prove_bucket(connection, redis, bucket, pairs.get(bucket, {}))
+        if len(drift) >= DRIFT_MAX:
+            break
+    return drift
+
+
+def verify_books(connection: Connection[Any]) -> list[Drift]:
+    """Ledger == rollups == invoices, all of them at one instant."""
+    with connection.transaction():
+        connection.execute(queries["read_one_instant"])
+        return [*_rollups(connection), *_invoices(connection)]
+
+
+def _pairs(connection: Connection[Any], buckets: frozenset[int]) -> PairsByBucket:
+    """Every customer with the features that may have a counter."""
+    pairs: PairsByBucket = defaultdict(lambda: defaultdict(set))
+    with connection.transaction():
+        for customer, doc in connection.execute(queries["newest_entitlements"]):
+            if doc and (bucket := keys.bucket_of(customer)) in buckets:
+                pairs[bucket][customer].update(_features(msgpack.unpackb(doc)))
+        for customer, feature in connection.execute(queries["features_used"]):
+            if (bucket := keys.bucket_of(customer)) in buckets:
+                pairs[bucket][customer].add(feature)
+    return pairs
+
+
+def _features(document: dict[str, Any] | None) -> Iterator[str]:
+    """The features of an entitlement and of what follows it."""
+    while document is not None:
+        yield from document["features"]
+        document = document["next"]
+
+
+def _prove_bucket(
+    connection: Connection[Any], redis: "Redis", bucket: int, pairs: dict[str, set[str]]
+) -> list[Drift]:
+    # Redis before Postgres: what the counters have counted is then in the log, in Postgres, or in both.
+    snapshot = read_bucket(redis, bucket, pairs)
+    with connection.transaction():
+        connection.execute(queries["read_one_instant"])
+        of_bucket = {"bucket": bucket}
+        found = connection.execute(queries["position_of_bucket"], of_bucket).fetchone()
+        assert found is not None, "every bucket has a position"
+        losses = connection.execute(queries["losses_of_bucket"], of_bucket).fetchall()
+        ends = connection.execute(queries["epoch_ends"], {"buckets": [bucket]}).fetchall()
+        proof = BucketProof(
+            snapshot,
+            Recount(EntitlementDocuments(connection)),
+            position=Position(
+                bucket=bucket, epoch=found[1], seq=found[2], gen=found[3], chain=bytes(found[4])
+            ),
+            losses=losses,
+            epoch_ends={epoch: seq for _, epoch, seq in ends},
+        )
+        return proof.prove(read_rows(connection, bucket))
+
+
+def _rollups(connection: Connection[Any]) -> Iterator[Drift]:
+    for row in connection.execute(queries["rollup_differences"], {"limit": DRIFT_MAX}).fetchall():
+        customer, feature, period_start, segment, source, quarter, *sums = row
+        counted, kept, cost, cost_kept = sums
+        yield Drift(
+            kind="rollup",
+            where=(
+                f"usage of {customer} {feature}, period {period_start.isoformat()}, "
+                f"segment {segment}, source {source}, quarter {quarter.isoformat()}"
+            ),
+            message=f"quantity {kept}, cost {cost_kept}; its decisions have {counted}, {cost}",
+        )
+
+
+def _invoices(connection: Connection[Any]) -> Iterator[Drift]:
+    for row in connection.execute(queries["finalized_invoices"]).fetchall():
+        id_, number, customer, currency, start, end, total, doc = row
+        where = f"invoice {number} ({id_})"
+        for message in _sums_wrong(doc, total, currency):
+            yield Drift(kind="invoice", where=where, message=message)
+        for message in _usage_wrong(connection, customer, start, end, doc):
+            yield Drift(kind="invoice", where=where, message=message)
+
+
+def _sums_wrong(doc: dict[str, Any], total: Decimal, currency: str) -> Iterator[str]:
+    amounts = Decimal(0)
+    for line in doc["lines"]:
+        amount = Decimal(line["amount"])
+        amounts += amount
+        if round_amount(Decimal(line["exact"]), currency) != amount:
+            yield f"line {line['description']!r}: {line['exact']} is not rounded to {amount}"
+    if amounts != Decimal(doc["subtotal"]):
+        yield f"the lines add up to {amounts}, the subtotal is {doc['subtotal']}"
+    if Decimal(doc["total"]) != total:
+        yield f"the document's total is {doc['total']}, the row's {total}"
+
+
+def _usage_wrong(
+    connection: Connection[Any],
+    customer: str,
+    start: datetime,
+    end: datetime,
+    doc: dict[str, Any],
+) -> Iterator[str]:
+    """Do the usage lines say what the ledger says of the period?"""
+    billed: dict[tuple[str, int], tuple[int, Decimal]] = {
+        (line["feature"], line["segment"]): (_base_units(line["quantity"]), Decimal(line["exact"]))
+        for line in doc["lines"]
+        if line["kind"] == "usage"
+    }
+    found = connection.execute(
+        queries["usage_of_periods_ended"], {"customer": customer, "after": start, "until": end}
+    )
+    counted = {(feature, segment): (quantity, cost) for feature, segment, quantity, cost in found}
+    nothing = (0, Decimal(0))
+    for key in sorted(billed.keys() | counted.keys()):
+        line, ledger = billed.get(key, nothing), counted.get(key, nothing)
+        if line != ledger:
+            yield (
+                f"{key[0]}, segment {key[1]}: billed {line[0]} base units for {line[1]}, "
+                f"the ledger has {ledger[0]} for {ledger[1]}"
+            )
+
+
+def _base_units(quantity: int | str) -> int:
+    """A quantity as an invoice shows it, all its digits given, in base units."""
+    return int(str(quantity).replace(".", ""))
