@@ -164,6 +164,9 @@ def requirement(package: dict[str, Any], markers: set[str]) -> str:
 def install(python: Path, wanted: Path, scratch: Path) -> None:
     """Install with uv where it is to be had and nobody has pointed pip somewhere else; else with pip."""
     if not pip_is_configured() and run(["uv", "--version"]):
+        # The certificates this machine trusts, as pip has it, not only those that uv brings along.
+        os.environ.setdefault("UV_SYSTEM_CERTS", "1")
+        os.environ.setdefault("UV_NATIVE_TLS", "1")
         command = ["uv", "pip", "install", "--quiet", "--python", str(python)]
         if run([*command, "--no-deps", "--require-hashes", "-r", str(wanted)], show=True):
             return
