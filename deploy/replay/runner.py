@@ -5,10 +5,11 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-from deploy.replay.formats import Recording, Row
+from deploy.replay.formats import Recording, Row, parse_time
 from deploy.replay.planes import Plane, ReplayFailed, open_session
 from deploy.replay.report import Report, rfc3339
 from deploy.replay.schedule import Move, Step, lanes, move_ahead, steps
@@ -194,7 +195,7 @@ class _Clock:
                 "recorded times need the test clock: start with --test-clock "
                 "(TALLYGATE_TEST_CLOCK=1), or replay with --speed max"
             )
-        return int(answer["nowMs"])
+        return parse_time(answer["now"], "iso", UTC)
 
     async def set(self, at_ms: int) -> None:
         """Set it forward, in hops the control plane accepts."""
