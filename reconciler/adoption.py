@@ -96,7 +96,7 @@ def adopt(
             return Adopted(busy=True)
         publish(connection, redis)
         places = _raise_generations(connection, wanted)
-        _fence(redis, [b for b in wanted if metas[b].knows(server)])
+        _fence(redis, [b for b in wanted if metas[b].run_id])
         work = _Adoption(connection, redis, server, offset_ms=offset_ms, now_ms=now_ms)
         work.run(places)
         _note(connection, work.opened, server, now_ms)
@@ -253,7 +253,7 @@ def take_asked(redis: "Redis") -> set[int]:
 
 
 def _fence(redis: "Redis", buckets: list[int]) -> None:
-    """Close buckets that were open, though Redis has lost some of their entries."""
+    """Close buckets to every server, so that none decides while its counters are counted again."""
     pipeline = redis.pipeline(transaction=False)
     for bucket in buckets:
         pipeline.hdel(keys.meta(bucket), "run_id", "replid")

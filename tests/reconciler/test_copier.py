@@ -1,15 +1,8 @@
-import psycopg
 import pytest
 
 from lua import keys
 from reconciler.copier import Copier
 from tests.reconciler.log_entries import AT_MS, FakeLog, entry
-
-
-@pytest.fixture
-def connection(database_url):
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture

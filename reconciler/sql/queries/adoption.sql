@@ -45,7 +45,7 @@ FROM tg.decisions WHERE bucket = %(bucket)s ORDER BY epoch, seq, item;
 -- How many rows a bucket has, counted up to a bound.
 SELECT count(*) FROM (
     SELECT 1 FROM tg.decisions WHERE bucket = %(bucket)s LIMIT %(bound)s
-) AS some;
+) AS found;
 
 -- entitlement_document --
 -- One version of what a customer may use.
