@@ -132,10 +132,9 @@ def allocated(id: str, **said: Any) -> FeaturePart:
     return FeaturePart(id=id, said={**said, "type": "allocated"})
 
 
-def credits(id: str, *, costs: Mapping[FeaturePart | str, Exact], **said: Any) -> CreditsPart:
-    """Prepaid units: `costs` says how many one unit of each feature takes; `name`, `scale`."""
-    by_id = {part if isinstance(part, str) else part.id: cost for part, cost in costs.items()}
-    return CreditsPart(id=id, said={**said, "costs": by_id})
+def credits(id: str, *, costs: Mapping[str, Exact], **said: Any) -> CreditsPart:
+    """Prepaid units: `costs` says how many one unit of each feature, by id, takes; `name`, `scale`."""
+    return CreditsPart(id=id, said={**said, "costs": costs})
 
 
 def plan(

@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import Any
 
 from gateway.pricing.catalog_grammar import CATALOG, PLAN
-from gateway.pricing.catalog_kinds import INVALID
 from gateway.pricing.catalog_problem import CatalogInvalid, CatalogProblem, Path, Problems
 from gateway.pricing.catalog_rules import (
     check_entities,
@@ -17,6 +16,7 @@ from gateway.pricing.catalog_rules import (
     read_routes,
     read_statuses,
 )
+from gateway.pricing.catalog_scalars import INVALID
 from gateway.pricing.feature import CreditSystem, Definitions, Feature, Pack
 from gateway.pricing.inheritance import Inheritance
 from gateway.pricing.merging import merge, without_nothing
@@ -123,8 +123,8 @@ def load_catalog(data: Any) -> Catalog:
     packs = {
         name: read_pack(name, plain, definitions, problems) for name, plain in said["packs"].items()
     }
-    routes = read_routes(said.get("routes") or (), definitions.features, problems)
-    statuses = read_statuses(without_nothing(said.get("statuses") or {}), problems)
+    routes = read_routes(said.get("routes", ()), definitions.features, problems)
+    statuses = read_statuses(said.get("statuses", {}), problems)
     problems.raise_if_any()
     plain = _normalised(said, plans)
     return Catalog(
@@ -147,20 +147,25 @@ _SECTIONS = ("features", "credits", "plans", "packs")
 
 def _map(data: Mapping[str, Any], section: str) -> Mapping[str, Any]:
     value = data.get(section)
-    return value if isinstance(value, Mapping) else {}
+    return {str(name): each for name, each in value.items()} if isinstance(value, Mapping) else {}
 
 
 def _complete(said: Mapping[str, Any], data: Any, problems: Problems) -> dict[str, Any]:
     """Give every id that was written a value, so that one mistake does not make others unknown."""
-    whole = dict(said)
+    # Only in plans does nothing mean something: it takes an inherited value away.
+    whole = {
+        name: value if name == "plans" else without_nothing(value)
+        for name, value in said.items()
+        if value is not None
+    }
     for section in _SECTIONS:
-        written, read = _map(data, section), said.get(section) or {}
+        written, read = _map(data, section), whole.get(section, {})
         for name, value in written.items():
             if value is None:
                 problems.add(
                     (section, str(name)), "missing", "is empty; write {} if that is meant."
                 )
-        whole[section] = {str(name): read.get(str(name)) or {} for name in written}
+        whole[section] = {name: read.get(name) or {} for name in written}
     return whole
 
 
@@ -168,14 +173,13 @@ def _definitions(said: Mapping[str, Any], data: Any, problems: Problems) -> Defi
     currency = said.get("currency")
     if currency is not None:
         check_currency(currency, ("currency",), problems.add)
-    entities = tuple(said.get("entities") or ())
+    entities = tuple(said.get("entities", ()))
     check_entities(entities, problems)
     features = {
-        name: read_feature(name, without_nothing(plain), problems)
-        for name, plain in said["features"].items()
+        name: read_feature(name, plain, problems) for name, plain in said["features"].items()
     }
     credits = {
-        name: read_credits(name, without_nothing(plain), features, problems)
+        name: read_credits(name, plain, features, problems)
         for name, plain in said["credits"].items()
     }
     return Definitions(
@@ -194,9 +198,12 @@ def _plans(
     problems: Problems,
 ) -> dict[str, Plan]:
     reader = PlanReader(definitions, problems, inheritance.place)
-    return {
-        plan: read_plan(plan, inheritance.resolved(plan), ("plans", plan), reader) for plan in said
+    parents_first = sorted(said, key=lambda plan: len(inheritance.chain(plan)))
+    plans = {
+        plan: read_plan(plan, inheritance.resolved(plan), ("plans", plan), reader)
+        for plan in parents_first
     }
+    return {plan: plans[plan] for plan in said}
 
 
 def _default_plan(
@@ -216,8 +223,7 @@ def _default_plan(
 
 
 def _normalised(said: Mapping[str, Any], plans: Mapping[str, Plan]) -> dict[str, Any]:
-    whole = {name: without_nothing(value) for name, value in said.items() if value}
-    whole["features"] = without_nothing(said["features"])
+    whole = {name: value for name, value in said.items() if value or name == "features"}
     whole["plans"] = {name: plan.plain for name, plan in plans.items()}
     return {name: whole[name] for name in CATALOG.fields if name in whole}
 

@@ -8,20 +8,18 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from gateway.pricing.catalog_kinds import (
+from gateway.pricing.catalog_kinds import Either, Items, Named, Shape
+from gateway.pricing.catalog_problem import Path, Problems
+from gateway.pricing.catalog_scalars import (
     INVALID,
     Choice,
-    Either,
     Flag,
-    Items,
     Length,
-    Named,
     Number,
     Percent,
-    Shape,
     Text,
+    wrong_type,
 )
-from gateway.pricing.catalog_problem import Path, Problems
 from gateway.pricing.money import SCALE_MAX
 from gateway.pricing.price import MODELS, TIERS_MAX
 from gateway.pricing.routes import parse_match
@@ -59,7 +57,7 @@ class _Match:
 
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
         if not isinstance(value, str):
-            return TEXT.read(value, path, problems)
+            return wrong_type(self, value, path, problems)
         try:
             parse_match(value)
         except ValueError as error:

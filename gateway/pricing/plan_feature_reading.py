@@ -191,9 +191,9 @@ class _Reading:
         if cap is not None and not cap:
             self._reader.missing((*self._path, "overage_cap"), "quantity",
                                  "needs a quantity, an amount, or both.")  # fmt: skip
-        if cap is not None and self._said.get("overage", "block") == "block":
+        if cap is not None and "overage" not in self._said:
             self._reader.report((*self._path, "overage_cap"), "cap_unused",
-                                "there is no overage to cap: overage is block.",
+                                "there is no overage to cap: overage is block by default.",
                                 at_name=True)  # fmt: skip
 
     def _check_credits(self) -> None:

@@ -28,10 +28,17 @@ class PlanReader:
     def report(
         self, path: Path, code: str, message: str, suggestion: str | None = None, **at: bool
     ) -> None:
-        """Report a problem where it was written, once, unless the value is wrong in itself."""
+        """Report a problem where it was written, once, unless the value is wrong in itself.
+
+        Plans are read after those they extend. What was right there, and is wrong together with what this plan
+        says, is a problem of this plan.
+        """
         where = self._place(path)
-        if not self._problems.at(where):
-            self._problems.add(where, code, message, suggestion, **at)
+        if self._problems.at(where):
+            return
+        if where != path:
+            message += f" It is taken over from plan {where[1]}; null takes it away."
+        self._problems.add(path, code, message, suggestion, **at)
 
     def unknown(self, path: Path, code: str, what: str, word: str, known: Any) -> None:
         """Report a name that is not among the known ones."""
