@@ -22,6 +22,7 @@ from gateway.pricing.ask import ask
 from gateway.pricing.decision import HTTP_STATUS, Decision, describe
 from gateway.pricing.entitlement import Entitlement, FeatureEntitlement
 from gateway.quantities import quantity_of
+from lua import keys
 from lua.reply import Code
 
 Verb = Literal["consume", "check", "track"]
@@ -116,6 +117,7 @@ class Enforcer:
         at_ms = self._counters.now_ms()
         adopted_by = time.monotonic() + ADOPTION_WAIT_MS / 1000
         attempts = 0
+        read_anew = False
         while attempts < ATTEMPTS_MAX:
             attempts += 1
             entitlement = None if holding is None else holding.entitlement.at(at_ms)
@@ -126,12 +128,14 @@ class Enforcer:
                 or any(refusals)
                 or _all_granted(items, entitlement)
             ):
-                # No script confirms these, so the entitlement they rest on is read anew first.
-                fresh = await self._entitlements.load(request.customer)
-                if fresh is not holding:
-                    holding = fresh
-                    continue
-                return self._without_script(verb, request, items, entitlement, refusals, at_ms)
+                # No script confirms these, so the entitlement and the time they rest on are read anew first.
+                if read_anew:
+                    return self._without_script(verb, request, items, entitlement, refusals, at_ms)
+                holding, at_ms = await asyncio.gather(
+                    self._entitlements.load(request.customer), self._redis_ms(request.customer)
+                )
+                read_anew = True
+                continue
             prepared, asked = _prepare(holding, entitlement, items, at_ms)
             stamp = _stamp(request, caller)
             replay = self._replay(verb, request)
@@ -152,6 +156,16 @@ class Enforcer:
             else:
                 raise _refused(code)
         raise Outage("The customer kept changing while this request was being decided.")
+
+    async def _redis_ms(self, customer: str) -> int:
+        """The time of the customer's bucket as a script would have it now, test clock included."""
+        meta = keys.meta(keys.bucket_of(customer))
+        (seconds, micros), (offset_ms, clock_ms) = await asyncio.gather(
+            self._connection.execute("TIME"),
+            self._connection.execute("HMGET", meta, "offset_ms", "clock_ms"),
+        )
+        now_ms = int(seconds) * 1000 + int(micros) // 1000 + int(offset_ms or 0)
+        return max(now_ms, int(clock_ms or 0))
 
     def _refusal(
         self, request: UsageRequest, item: Item, entitlement: Entitlement | None, at_ms: int

@@ -100,6 +100,17 @@ def test_the_next_window_lets_the_customer_in_at_the_boundary_and_not_before(
     assert next_at - resets_at == timedelta(hours=1)
 
 
+def test_a_subscription_that_has_not_begun_lets_in_at_its_beginning(
+    installation: Installation,
+) -> None:
+    now = datetime.fromisoformat(installation.control("GET", "/v1/clock")["now"])
+    starts_at = f"{now + timedelta(days=400):%Y-%m-%dT%H:%M:%SZ}"
+    installation.customer("later", "small", startsAt=starts_at)
+    assert installation.consume("later", "api_calls")["reason"] == "subscription_ended"
+    move_clock(installation, starts_at)
+    assert installation.consume("later", "api_calls")["allowed"]
+
+
 def test_no_increment_moves_the_moment_a_counter_expires(installation: Installation) -> None:
     installation.customer("kept", "small")
     client = redis.Redis.from_url(installation.redis_url)
