@@ -17,6 +17,9 @@ from lua.state import UsageState
 
 ATTEMPTS_MAX = 4
 
+STANDING = ("message", "balance", "available", "used", "limit", "resetsAt", "windows")
+"""What a balance shows of the state itself; the rest says what one more unit would be answered."""
+
 
 class Balances:
     """Reads the state of a customer in one script call and answers by the reference decision."""
@@ -101,8 +104,14 @@ class Balances:
         if asked.feature.type == "boolean":
             return to_wire(_granted(asked, now_ms))
         counts = counts_of(asked, state, now_ms)
-        one = 10**asked.feature.scale
-        wire = to_wire(describe(asked, decide(asked, counts, one), at_ms=now_ms, decision_id=None))
+        one, none = (
+            to_wire(
+                describe(asked, decide(asked, counts, quantity), at_ms=now_ms, decision_id=None)
+            )
+            for quantity in (10**asked.feature.scale, 0)
+        )
+        # Whether one more would pass, beside the numbers as they stand without it.
+        wire = one | ({name: none[name] for name in STANDING} if one["allowed"] else {})
         wire["held"] = format_quantity(0, asked.feature.scale)
         wire["overage"] = format_quantity(counts.segment_overage, asked.feature.scale)
         return wire
@@ -117,10 +126,10 @@ def counts_of(asked: Ask, state: UsageState, now_ms: int) -> Counts:
         moved = stored is not None and window.name == PERIOD and stored.end_ms != window.end_ms
         if stored is None or ended or moved:
             end_ms = now_ms + window.length_ms if window.length_ms else window.end_ms
-            windows.append(WindowCount(used=0, end_ms=end_ms))
+            windows.append(WindowCount(0, end_ms))
         else:
             end_ms = stored.end_ms if window.length_ms else window.end_ms
-            windows.append(WindowCount(used=stored.used, end_ms=end_ms))
+            windows.append(WindowCount(stored.used, end_ms))
     if not _period_is_open(asked, state) or not state.segments:
         return Counts(windows=windows)
     segment = state.segments[-1]

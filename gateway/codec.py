@@ -167,11 +167,6 @@ def rfc3339(at_ms: int) -> str:
 
 def to_wire(decision: Decision) -> dict[str, Any]:
     """A decision in the names and number forms of the HTTP contract."""
-    scale = 0 if decision.ask is None else decision.ask.feature.scale
-
-    def quantity(base: int | None) -> int | str | None:
-        return base if base is None or scale == 0 else format_quantity(base, scale)
-
     wire: dict[str, Any] = {
         "allowed": decision.allowed,
         "reason": decision.reason,
@@ -179,29 +174,29 @@ def to_wire(decision: Decision) -> dict[str, Any]:
         "message": message(decision),
         "customer": decision.customer,
         "feature": decision.feature,
-        "quantity": quantity(decision.quantity),
-        "balance": quantity(decision.balance),
-        "available": quantity(decision.available),
-        "used": quantity(decision.used),
-        "limit": quantity(decision.limit),
+        "quantity": decision.quantity,
+        "balance": decision.balance,
+        "available": decision.available,
+        "used": decision.used,
+        "limit": decision.limit,
         "resetsAt": None if decision.resets_at_ms is None else rfc3339(decision.resets_at_ms),
         "retryAfterMs": decision.retry_after_ms,
         "sources": {
-            "included": quantity(decision.included),
-            "rollover": quantity(0),
-            "credits": quantity(0),
-            "overage": quantity(decision.overage),
+            "included": decision.included,
+            "rollover": 0,
+            "credits": 0,
+            "overage": decision.overage,
         },
         "credits": {},
-        "cost": format_amount(decision.cost),
+        "cost": format_amount(decision.cost) if decision.cost else "0",
         "currency": decision.currency,
         "windows": [
             {
                 "name": bound.name,
                 "every": bound.every,
-                "used": quantity(bound.used),
-                "limit": quantity(bound.max),
-                "resetsAt": _resets_at(bound.end_ms),
+                "used": bound.used,
+                "limit": bound.max,
+                "resetsAt": None if bound.end_ms == NEVER_ENDS_MS else rfc3339(bound.end_ms),
             }
             for bound in decision.bounds
         ],
@@ -210,17 +205,25 @@ def to_wire(decision: Decision) -> dict[str, Any]:
         "decision": decision.id,
         "degraded": False,
         "alerts": [],
-        "actions": [_action(action) for action in actions(decision)],
+        "actions": [] if decision.allowed else [_action(action) for action in actions(decision)],
     }
     if decision.beyond:
-        wire["sources"]["beyond"] = quantity(decision.beyond)
+        wire["sources"]["beyond"] = decision.beyond
     if decision.would is not None:
         wire["would"] = decision.would
+    if decision.ask is not None and (scale := decision.ask.feature.scale):
+        _scale(wire, scale)
     return wire
 
 
-def _resets_at(end_ms: int) -> str | None:
-    return None if end_ms == NEVER_ENDS_MS else rfc3339(end_ms)
+def _scale(wire: dict[str, Any], scale: int) -> None:
+    """Quantities of a feature with decimals are strings with all their digits."""
+    places = (wire, ("quantity", "balance", "available", "used", "limit"))
+    windows = [(window, ("used", "limit")) for window in wire["windows"]]
+    for document, names in (places, (wire["sources"], tuple(wire["sources"])), *windows):
+        for name in names:
+            if document[name] is not None:
+                document[name] = format_quantity(document[name], scale)
 
 
 def _action(action: dict[str, object]) -> dict[str, object]:

@@ -8,7 +8,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
@@ -92,8 +92,8 @@ class _Protocol(asyncio.Protocol):
         self.waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are not subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
 
     def send(self, packed: bytes, deadline: float) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -250,7 +250,7 @@ class Connection:
         self._protocol, self.identity = made, identity
 
     async def _greet(self, protocol: _Protocol) -> Identity:
-        async def ask(*args: str | int) -> Any:
+        async def ask(*args: Any) -> Any:
             until = self._loop.time() + CONNECT_MAX_MS / 1000
             reply = await protocol.send(hiredis.pack_command(args), until)
             if isinstance(reply, hiredis.ReplyError):

@@ -168,14 +168,12 @@ class Counters:
             valid_until_ms = min(valid_until_ms, one.ask.valid_until_ms)
             usage.append(one.key)
             items += one.operands(quantity)
-        if replay is None:
-            slab, past, field = bucket.no_slab, bucket.no_slab, NOTHING
-            fingerprint, forget_ms = NO_FINGERPRINT, 0
-        else:
+        slab = past = bucket.no_slab
+        field, fingerprint, forget_ms = NOTHING, NO_FINGERPRINT, 0
+        if replay is not None:
             slab, past, forget_ms = _slabs(bucket.number, replay, real_ms)
             field, fingerprint = replay.field, replay.fingerprint
         entitlement = first.entitlement
-        version = b"%d" % holding.version
         return (
             b"EVALSHA",
             self._scripts[verb][1],
@@ -188,16 +186,11 @@ class Counters:
             *usage,
             b"script" if self._in_script else identity.run_id,
             NOTHING if self._in_script else identity.replid,
-            real_ms,
-            bucket.epoch,
-            bucket.seq,
-            version,
-            valid_from_ms,
-            valid_until_ms,
+            b"%d" % holding.version,
+            b"%d,%d,%d,%d,%d" % (real_ms, bucket.epoch, bucket.seq, valid_from_ms, valid_until_ms),
             field,
             fingerprint,
             forget_ms,
-            version,
             holding.customer,
             stamp.pack(holding.version, entitlement.plan, entitlement.catalog),
             *items,
@@ -215,14 +208,14 @@ class Counters:
         return answer
 
 
-def _slabs(bucket: int, replay: Replay, real_ms: int) -> tuple[str, str, int]:
+def _slabs(bucket: int, replay: Replay, real_ms: int) -> tuple[bytes, bytes, int]:
     slab, shard = real_ms // replay.retention_ms, replay.field[0] % keys.SHARDS
     # Slabs of different lengths must not share a key: the length is part of the number.
     forget_ms = (slab + 3) * replay.retention_ms
     number = replay.retention_ms * 1_000_000_000 + slab
     return (
-        keys.idempotency(bucket, number, shard),
-        keys.idempotency(bucket, number - 1, shard),
+        keys.idempotency(bucket, number, shard).encode(),
+        keys.idempotency(bucket, number - 1, shard).encode(),
         forget_ms,
     )
 

@@ -15,7 +15,7 @@ HELD_MAX = 100_000
 PAST_MAX = 1_000
 """Replaced entitlements kept to word repeated answers by."""
 
-UNLIMITED = b"unlimited"
+UNLIMITED = "unlimited"
 
 
 class Prepared:
@@ -122,28 +122,19 @@ class Entitlements:
 
 
 def _operands(asked: Ask) -> tuple[bytes, ...]:
-    """Everything of an item after its feature and quantity, in the order lua/lib/item.lua reads."""
+    """The four operands of an item after its feature and quantity, as lua/lib/item.lua reads them."""
     feature, price = asked.feature, asked.price
-    tiers = () if price is None else price.tiers
-    included = UNLIMITED if feature.included is None else b"%d" % feature.included
-    parts: list[bytes] = [
-        feature.overage.encode(),
-        b"1" if feature.enforce else b"0",
-        included,
-        asked.price_id.encode(),
-        b"%d" % asked.period_start_ms,
-        b"%d" % (asked.included_window + 1),
-        b"" if price is None else price.kind.encode(),
-        b"1" if price is None else b"%d" % price.denominator,
-        b"%d" % len(asked.windows),
-        b"%d" % len(asked.limits),
-        b"%d" % len(tiers),
-    ]
-    for window in asked.windows:
-        parts += (window.name.encode(), b"%d" % window.end_ms, b"%d" % window.length_ms)
-    for item in asked.limits:
-        enforce = b"1" if item.limit.enforce else b"0"
-        parts += (b"%d" % (item.window + 1), b"%d" % item.limit.max, enforce)
-    for tier in tiers:
-        parts += (b"%d" % number for number in tier)
-    return tuple(parts)
+    included = UNLIMITED if feature.included is None else str(feature.included)
+    terms = (
+        f"{feature.overage},{int(feature.enforce)},{included},"
+        f"{asked.price_id},{asked.period_start_ms},{asked.included_window + 1}"
+    )
+    windows = "".join(f"{w.name},{w.end_ms},{w.length_ms};" for w in asked.windows)
+    limits = "".join(
+        f"{item.window + 1},{item.limit.max},{int(item.limit.enforce)};" for item in asked.limits
+    )
+    compiled = ""
+    if price is not None:
+        tiers = "".join(",".join(map(str, tier)) + ";" for tier in price.tiers)
+        compiled = f"{price.kind},{price.denominator};{tiers}"
+    return terms.encode(), windows.encode(), limits.encode(), compiled.encode()

@@ -16,32 +16,28 @@ def read_outcomes(numbers: Sequence[int]) -> list[Outcome]:
     outcomes = []
     at = HEAD
     for _ in range(numbers[4]):
-        (
-            denied,
-            quantity,
-            included,
-            overage,
-            beyond,
-            cost,
-            segment_overage,
-            segment_cost,
-            windows,
-        ) = numbers[at : at + ITEM]
-        at += ITEM
-        ends = at + 2 * windows
+        windows_at = at + ITEM
+        ends = windows_at + 2 * numbers[windows_at - 1]
+        windows = [
+            WindowCount(used, end_ms)
+            for used, end_ms in zip(
+                numbers[windows_at:ends:2], numbers[windows_at + 1 : ends : 2], strict=True
+            )
+        ]
+        denied, quantity, included, overage, beyond, cost, segment_overage, segment_cost = numbers[
+            at : windows_at - 1
+        ]
         outcomes.append(
             Outcome(
-                denied=denied == 1,
-                quantity=quantity,
-                included=included,
-                overage=overage,
-                beyond=beyond,
-                cost=cost,
-                segment_overage=segment_overage,
-                segment_cost=segment_cost,
-                windows=[
-                    WindowCount(used=numbers[i], end_ms=numbers[i + 1]) for i in range(at, ends, 2)
-                ],
+                denied == 1,
+                quantity,
+                included,
+                overage,
+                beyond,
+                cost,
+                segment_overage,
+                segment_cost,
+                windows,
             )
         )
         at = ends

@@ -27,6 +27,8 @@ def quantity_of(
 
 
 def _exact(feature: FeatureEntitlement, quantity: int | str | float, pointer: str) -> int:
+    if type(quantity) is int and feature.scale == 0 and 0 <= quantity <= QUANTITY_MAX:
+        return quantity
     if isinstance(quantity, float):
         raise _not_exact(feature, quantity, pointer)
     try:

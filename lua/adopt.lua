@@ -21,9 +21,9 @@
 
 local meta = redis.call("HMGET", KEYS[1], "run_id", "replid", "epoch", "seq", "buckets")
 local epoch, seq = stored(meta[3]), stored(meta[4])
-local ledger_epoch, ledger_seq = natural(ARGV[5], "ledger_epoch"), natural(ARGV[6], "ledger_seq")
-local new_epoch = natural(ARGV[3], "epoch")
-natural(ARGV[7], "offset_ms")
+local ledger_epoch, ledger_seq = natural(ARGV[5]), natural(ARGV[6])
+local new_epoch = natural(ARGV[3])
+natural(ARGV[7])
 
 -- meta and log are written in one step, so a log that ends elsewhere than meta says has lost its tail.
 local last = redis.call("XREVRANGE", KEYS[2], "+", "-", "COUNT", 1)[1]

@@ -11,7 +11,7 @@
 
 --- @include "number"
 
-local at_ms = natural(ARGV[1], "at_ms")
+local at_ms = natural(ARGV[1])
 local meta = redis.call("HMGET", KEYS[1], "epoch", "seq", "clock_ms", "offset_ms")
 local time = redis.call("TIME")
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + stored(meta[4])

@@ -16,7 +16,7 @@
 
 local PAST_MAX = 64
 
-local new, keep_ms = natural(ARGV[1], "version"), natural(ARGV[3], "keep_ms")
+local new, keep_ms = natural(ARGV[1]), natural(ARGV[3])
 local now = redis.call("HMGET", KEYS[1], "version", "doc")
 if new <= stored(now[1]) then return 0 end
 

@@ -10,19 +10,15 @@
 --
 -- ARGV[1] run_id           string   of the server the caller is connected to, or "script" to read it here
 -- ARGV[2] replid           string   likewise, master_replid
--- ARGV[3] caller_ms        integer  the caller's clock
--- ARGV[4] acked_epoch      integer  the highest position of this bucket the caller was told of
--- ARGV[5] acked_seq        integer  likewise
--- ARGV[6] version          integer  of the entitlement the items were compiled from
--- ARGV[7] valid_from_ms    integer  the items hold from here
--- ARGV[8] valid_until_ms   integer  to before here
--- ARGV[9] field            string   of the idempotency record, "" for none
--- ARGV[10] fingerprint     string   16 bytes that identify the payload
--- ARGV[11] forget_ms       integer  when a new slab expires, real time
--- ARGV[12] shape           string   kept with the record, to read its numbers by
--- ARGV[13] customer        string   for the log
--- ARGV[14] stamp           string   msgpack for the log: entitlement, plan, catalog, key, request
--- ARGV[15..] items         string   gateway/entitlements.py lays them out, lib/item.lua reads them
+-- ARGV[3] version          integer  of the entitlement the items were compiled from
+-- ARGV[4] moment           integers caller_ms,acked_epoch,acked_seq,valid_from_ms,valid_until_ms: the caller's clock, the
+--                                   highest position of this bucket it was told of, and when the items hold
+-- ARGV[5] field            string   of the idempotency record, "" for none
+-- ARGV[6] fingerprint      string   16 bytes that identify the payload
+-- ARGV[7] forget_ms        integer  when a new slab expires, real time
+-- ARGV[8] customer         string   for the log
+-- ARGV[9] stamp            string   msgpack for the log: entitlement, plan, catalog, key, request
+-- ARGV[10..] items         string   six for each item: gateway/entitlements.py lays them out, lib/item.lua reads them
 --
 -- Returns {code, now_ms, epoch, seq, …}: as consume, and never 0.
 -- Writes  usage, log, meta and the idempotency record together; nothing on a refusal.
@@ -41,8 +37,8 @@ if at.code then return {at.code, at.now_ms, at.epoch, at.seq} end
 local earlier = replay(KEYS, ARGV, at)
 if earlier then return earlier end
 
-local items = read_items(KEYS, ARGV, 6, 15)
-for _, item in ipairs(items) do read_state(item, ARGV[6], at.now_ms) end
+local items = read_items(KEYS, ARGV, 6, 10)
+for _, item in ipairs(items) do read_state(item, at.now_ms) end
 
 local verdict = decide_all(items, true)
 if verdict ~= 1 then return numbers_of(verdict, at, items) end

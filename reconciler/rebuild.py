@@ -13,7 +13,7 @@ from redis import Redis, WatchError
 
 from gateway.pricing.window import NEVER_ENDS_MS
 from lua import keys
-from lua.state import SegmentState, UsageState
+from lua.state import UsageState
 from reconciler.documents import EntitlementDocuments
 from reconciler.ledger_rows import read_rows
 from reconciler.recount import Recount
@@ -54,7 +54,7 @@ def rebuild_bucket(
         _refuse_large(connection, bucket)
         recount = Recount(EntitlementDocuments(connection))
         clock_ms = 0
-        for each in read_rows(connection, bucket):
+        for each in read_rows(connection, [bucket]):
             recount.add(each.row)
             clock_ms = max(clock_ms, each.row.at_ms)
     live = {
@@ -64,26 +64,6 @@ def rebuild_bucket(
     }
     written = _write(redis, bucket, live, clock_ms=clock_ms, offset_ms=offset_ms)
     return Rebuilt(bucket=bucket, counters=len(live), adopted_meanwhile=not written)
-
-
-def hash_of(state: UsageState) -> dict[str, str]:
-    """The hash that `lua/state.py` would read as this state."""
-    fields: dict[str, str] = {}
-    for name, window in state.windows.items():
-        fields[f"{name}:used"] = str(window.used)
-        fields[f"{name}:from"] = str(window.from_ms)
-        fields[f"{name}:end"] = str(window.end_ms)
-    fields["period:start"] = str(state.period_start_ms)
-    for segment in state.segments:
-        is_current = segment.segment == len(state.segments)
-        fields |= _segment_fields(segment, "" if is_current else f"segment.{segment.segment}.")
-    fields["segment"] = str(len(state.segments))
-    return fields
-
-
-def _segment_fields(segment: SegmentState, prefix: str) -> dict[str, str]:
-    names = [name for name in SegmentState.__slots__ if name != "segment"]
-    return {f"{prefix}{name}": str(getattr(segment, name)) for name in names}
 
 
 def _refuse_large(connection: Connection[Any], bucket: int) -> None:
@@ -116,7 +96,7 @@ def _write(
         pipeline.multi()
         for key, state in states.items():
             pipeline.delete(key)
-            fields: dict[Any, Any] = dict(hash_of(state))
+            fields: dict[Any, Any] = dict(state.to_fields())
             pipeline.hset(key, mapping=fields)
             ends_ms = _ends_ms(state)
             if ends_ms < NEVER_ENDS_MS:

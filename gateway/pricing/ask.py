@@ -1,6 +1,7 @@
 """Ask: one feature of an entitlement at one instant, laid out for a decision."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.pricing.compiled import CompiledPrice, compile_price
 from gateway.pricing.entitlement import Entitlement, FeatureEntitlement, Limit
@@ -31,6 +32,20 @@ class AskLimit:
     limit: Limit
 
 
+class Ceiling(NamedTuple):
+    """A bound of the feature as the answer shows it: the included allowance first, then the limits."""
+
+    name: str
+    every: str
+    max: int
+    window: int
+    reason: str
+    """Why a request above it is denied."""
+    enforce: bool
+    paid: bool
+    """Whether what is below it is paid for: the allowance."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """Everything a decision over one feature needs beside the state and the quantity.
@@ -42,6 +57,7 @@ class Ask:
     feature: FeatureEntitlement
     windows: tuple[AskWindow, ...]
     limits: tuple[AskLimit, ...]
+    ceilings: tuple[Ceiling, ...]
     included_window: int
     price: CompiledPrice | None
     price_id: str
@@ -76,24 +92,57 @@ def ask(entitlement: Entitlement, feature: FeatureEntitlement, at_ms: int) -> As
         valid_until_ms = min(valid_until_ms, cut.end_ms)
         windows.append(AskWindow(name=name, span=span, end_ms=cut.end_ms, length_ms=0))
 
-    charged = feature.overage == "charge" and feature.price is not None
+    limits = tuple(
+        AskLimit(window=places[window_name(limit.span, limit.align)], limit=limit)
+        for limit in feature.limits
+    )
+    included_window = places[window_name(feature.reset, feature.align)]
+    price = feature.price if feature.overage == "charge" else None
     return Ask(
         entitlement=entitlement,
         feature=feature,
         windows=tuple(windows),
-        limits=tuple(
-            AskLimit(window=places[window_name(limit.span, limit.align)], limit=limit)
-            for limit in feature.limits
-        ),
-        included_window=places[window_name(feature.reset, feature.align)],
-        price=compile_price(feature.price, feature.scale)
-        if charged and feature.price is not None
-        else None,
-        price_id=feature.price.id if charged and feature.price is not None else "-",
+        limits=limits,
+        ceilings=_ceilings(feature, included_window, limits),
+        included_window=included_window,
+        price=None if price is None else compile_price(price, feature.scale),
+        price_id="-" if price is None else price.id,
         period_start_ms=period.start_ms,
         valid_from_ms=valid_from_ms,
         valid_until_ms=valid_until_ms,
     )
+
+
+def _ceilings(
+    feature: FeatureEntitlement, included_window: int, limits: tuple[AskLimit, ...]
+) -> tuple[Ceiling, ...]:
+    ceilings = []
+    if feature.included is not None and (feature.included > 0 or feature.overage == "block"):
+        ceilings.append(
+            Ceiling(
+                name=f"{feature.feature}.included",
+                every=str(feature.reset),
+                max=feature.included,
+                window=included_window,
+                reason="allowance_exhausted",
+                enforce=feature.overage == "block",
+                paid=True,
+            )
+        )
+    for item in limits:
+        limit = item.limit
+        ceilings.append(
+            Ceiling(
+                name=limit.name,
+                every=str(limit.span),
+                max=limit.max,
+                window=item.window,
+                reason="limit_reached",
+                enforce=limit.enforce,
+                paid=False,
+            )
+        )
+    return tuple(ceilings)
 
 
 def _end_of(entitlement: Entitlement) -> int:

@@ -6,6 +6,8 @@ computed it, into the decision of the HTTP contract, so that a fresh answer, a c
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import NamedTuple
 
 from gateway.pricing.ask import Ask
 from gateway.pricing.compiled import amount_nano
@@ -29,18 +31,22 @@ HTTP_STATUS = {
 }
 """What to answer the end user with, by reason; the catalog's `statuses` may change one."""
 
+_end_ms = attrgetter("end_ms")
+_left = attrgetter("left")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowCount:
+
+class WindowCount(NamedTuple):
     """What a window has counted after the decision (before it, when denied), and when it ends."""
 
     used: int
     end_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The numbers of one decided item, in base units; cost and segment_cost at scale 9."""
+class Outcome(NamedTuple):
+    """The numbers of one decided item, in base units; cost and segment_cost at scale 9.
+
+    A named tuple, as are the bounds below: they are made for every request, and cost a third of a frozen dataclass.
+    """
 
     denied: bool
     quantity: int
@@ -66,6 +72,7 @@ def decide(ask: Ask, counts: Counts, quantity: int, *, force: bool = False) -> O
     """Decide one item. `force` records in full (track); the answer then is never denied.
 
     An `align: first_use` window that is not open yet must be passed with its end set as if it opened now.
+    Raises AmountTooLarge when the overage would cost more than a decision counts.
     """
     feature = ask.feature
     limited = any(
@@ -100,22 +107,19 @@ def decide(ask: Ask, counts: Counts, quantity: int, *, force: bool = False) -> O
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """One ceiling of a feature, as the answer shows it: the included allowance or a limit."""
+class Bound(NamedTuple):
+    """One ceiling of a feature with what is used of it."""
 
     name: str
     every: str
     used: int
     max: int
     end_ms: int
+    left: int
+    """Base units that still fit; never negative."""
     reason: str
     enforce: bool
-
-    @property
-    def left(self) -> int:
-        """Base units that still fit; never negative."""
-        return max(0, self.max - self.used)
+    paid: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -157,99 +161,69 @@ def describe(
     ask: Ask, outcome: Outcome, *, at_ms: int, decision_id: str | None, refused: bool = False
 ) -> Decision:
     """The decision from its numbers. `refused`: another item of the same request denied."""
-    feature = ask.feature
-    bounds = _bounds(ask, outcome)
-    blocking = _blocking(ask, outcome, bounds, counted=not (outcome.denied or refused))
-    reason, would = _reason(ask, outcome, blocking)
-    if refused and not outcome.denied:
+    entitlement = ask.entitlement
+    bounds = [
+        Bound(name, every, used, most, end_ms, max(0, most - used), reason, enforce, paid)
+        for name, every, most, window, reason, enforce, paid in ask.ceilings
+        for used, end_ms in (outcome.windows[window],)
+    ]
+    denied = outcome.denied
+    applied = not (denied or refused)
+    over = _over(bounds, 0 if applied else outcome.quantity)
+    reason, would = _reason(ask, outcome, over)
+    if refused and not denied:
         reason, would = "not_attempted", None
-    binding = _binding(bounds, blocking if outcome.denied else ())
-    applied = not (outcome.denied or refused)
-    balance = _balance(ask, bounds)
-    resets_at_ms = None if binding is None else binding.end_ms
-    return Decision(
+    binding = _binding(bounds, over if denied else ())
+    decision = Decision(
         ask=ask,
-        customer=ask.entitlement.customer,
-        feature=feature.feature,
+        customer=entitlement.customer,
+        feature=ask.feature.feature,
         allowed=applied,
         reason=reason,
-        http_status=ask.entitlement.statuses.get(reason) or HTTP_STATUS[reason],
+        http_status=entitlement.statuses.get(reason) or HTTP_STATUS[reason],
         quantity=outcome.quantity,
         at_ms=at_ms,
         id=decision_id,
         would=would,
-        balance=balance,
+        balance=_balance(ask, bounds),
         available=_available(ask, bounds),
-        used=outcome.windows[0].used if binding is None else binding.used,
-        limit=None if binding is None else binding.max,
-        resets_at_ms=None if resets_at_ms == NEVER_ENDS_MS else resets_at_ms,
-        retry_after_ms=_retry_after_ms(blocking, outcome.quantity, at_ms)
-        if outcome.denied
-        else None,
-        included=outcome.included if applied else 0,
-        overage=outcome.overage if applied else 0,
-        beyond=outcome.beyond if applied else 0,
-        cost=outcome.cost if applied else 0,
         bounds=bounds,
         segment_overage=outcome.segment_overage,
         segment_cost=outcome.segment_cost,
-        plan=ask.entitlement.plan,
-        catalog=ask.entitlement.catalog,
-        currency=ask.entitlement.currency,
+        plan=entitlement.plan,
+        catalog=entitlement.catalog,
+        currency=entitlement.currency,
     )
+    if binding is None:
+        decision.used = outcome.windows[0].used
+    else:
+        decision.used, decision.limit = binding.used, binding.max
+        decision.resets_at_ms = None if binding.end_ms == NEVER_ENDS_MS else binding.end_ms
+    if denied:
+        decision.retry_after_ms = _retry_after_ms(over, outcome.quantity, at_ms)
+    if applied:
+        decision.included, decision.overage = outcome.included, outcome.overage
+        decision.beyond, decision.cost = outcome.beyond, outcome.cost
+    return decision
 
 
-def _bounds(ask: Ask, outcome: Outcome) -> list[Bound]:
-    """The allowance first, then the limits in the catalog's order."""
-    feature = ask.feature
-    bounds = []
-    if feature.included is not None and (feature.included > 0 or feature.overage == "block"):
-        count = outcome.windows[ask.included_window]
-        bounds.append(
-            Bound(
-                f"{feature.feature}.included",
-                str(feature.reset),
-                count.used,
-                feature.included,
-                count.end_ms,
-                "allowance_exhausted",
-                feature.overage == "block",
-            )
-        )
-    for item in ask.limits:
-        count = outcome.windows[item.window]
-        limit = item.limit
-        bounds.append(
-            Bound(
-                limit.name,
-                str(limit.span),
-                count.used,
-                limit.max,
-                count.end_ms,
-                "limit_reached",
-                limit.enforce,
-            )
-        )
-    return bounds
-
-
-def _blocking(ask: Ask, outcome: Outcome, bounds: Sequence[Bound], *, counted: bool) -> list[Bound]:
-    """The bounds that this quantity does not fit under, the enforced first if there are any."""
-    quantity = 0 if counted else outcome.quantity
+def _over(bounds: Sequence[Bound], quantity: int) -> list[Bound]:
+    """The bounds that this quantity more does not fit under, the enforced alone if there are any."""
     over = [
         bound
         for bound in bounds
-        if bound.used + quantity > bound.max and (bound.reason == "limit_reached" or bound.enforce)
+        if bound.used + quantity > bound.max and (bound.enforce or not bound.paid)
     ]
     return [bound for bound in over if bound.enforce] or over
 
 
-def _reason(ask: Ask, outcome: Outcome, blocking: Sequence[Bound]) -> tuple[str, str | None]:
+def _reason(ask: Ask, outcome: Outcome, over: Sequence[Bound]) -> tuple[str, str | None]:
     if outcome.denied:
-        return max(blocking, key=lambda bound: bound.end_ms).reason, None
-    shadow = [bound for bound in blocking if not (ask.feature.enforce and bound.enforce)]
-    if shadow:
-        return "observed", max(shadow, key=lambda bound: bound.end_ms).reason
+        return max(over, key=_end_ms).reason, None
+    if over:
+        shadow = [bound for bound in over if not (ask.feature.enforce and bound.enforce)]
+        if shadow:
+            return "observed", max(shadow, key=_end_ms).reason
     if outcome.beyond:
         return "recorded", None
     if outcome.overage:
@@ -260,29 +234,26 @@ def _reason(ask: Ask, outcome: Outcome, blocking: Sequence[Bound]) -> tuple[str,
 def _binding(bounds: Sequence[Bound], denying: Sequence[Bound]) -> Bound | None:
     """The bound that denied (of several, the last to reset), else the one with least left."""
     if denying:
-        return max(denying, key=lambda bound: bound.end_ms)
-    return min(bounds, key=lambda bound: bound.left, default=None)
+        return max(denying, key=_end_ms)
+    return min(bounds, key=_left, default=None)
 
 
 def _balance(ask: Ask, bounds: Sequence[Bound]) -> int | None:
     """What is left that is paid for and that no enforced limit forbids; None when unlimited."""
-    lefts = [
-        bound.left for bound in bounds if bound.enforce or bound.reason == "allowance_exhausted"
-    ]
     if ask.feature.included == 0 and ask.feature.overage != "block":
         return 0
-    return min(lefts, default=None)
+    return min([bound.left for bound in bounds if bound.enforce or bound.paid], default=None)
 
 
 def _available(ask: Ask, bounds: Sequence[Bound]) -> int | None:
     """How much more would be allowed right now; None when nothing bounds it."""
     if not ask.feature.enforce:
         return None
-    return min((bound.left for bound in bounds if bound.enforce), default=None)
+    return min([bound.left for bound in bounds if bound.enforce], default=None)
 
 
-def _retry_after_ms(blocking: Sequence[Bound], quantity: int, at_ms: int) -> int | None:
-    """The wait after which every blocking window has reset; None when waiting never helps."""
-    if any(quantity > bound.max or bound.end_ms == NEVER_ENDS_MS for bound in blocking):
+def _retry_after_ms(over: Sequence[Bound], quantity: int, at_ms: int) -> int | None:
+    """The wait after which every bound in the way has reset; None when waiting never helps."""
+    if any(quantity > bound.max or bound.end_ms == NEVER_ENDS_MS for bound in over):
         return None
-    return max(bound.end_ms for bound in blocking) - at_ms
+    return max(bound.end_ms for bound in over) - at_ms

@@ -79,7 +79,8 @@ def _name(decision: Decision) -> str:
 
 def _amount(decision: Decision, base: int) -> str:
     """A quantity with thousands separators; fractions keep only digits that say something."""
-    scale = 0 if decision.ask is None else decision.ask.feature.scale
+    if decision.ask is None or not (scale := decision.ask.feature.scale):
+        return f"{base:,}"
     whole, _, fraction = str(format_quantity(base, scale)).partition(".")
     fraction = fraction.rstrip("0")
     return f"{int(whole):,}.{fraction}" if fraction else f"{int(whole):,}"

@@ -88,7 +88,7 @@ def _fixed(number: int, digits: int) -> str:
 
 def format_amount(nano: int) -> str:
     """Nano units of money as a plain decimal string without trailing zeros: "0", "0.004"."""
-    return format_decimal(Fraction(nano, NANO))
+    return _fixed(nano, NANO_SCALE).rstrip("0").rstrip(".")
 
 
 def round_amount(amount: Decimal | Fraction, currency: str) -> Decimal:

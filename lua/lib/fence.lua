@@ -4,6 +4,7 @@
 
 local CLOCK_DIFFERENCE_MAX_MS = 5000
 local STEP_BACK_MAX_MS = 60000
+local MOMENT = "^(%d+),(%d+),(%d+),(%d+),(%d+)$"
 
 -- The identity of the server as it states it itself, for connections that may outlive a failover.
 local function identity()
@@ -12,44 +13,39 @@ local function identity()
     return run_id, replid
 end
 
--- Returns the bucket's position and time, or {code = …} when the caller must not go on.
+-- Returns the bucket's position and time, with the code to answer when the caller must not go on.
 local function fence(meta_key, run_id, replid, caller_ms, acked_epoch, acked_seq)
     local meta = redis.call("HMGET", meta_key, "run_id", "replid", "epoch", "seq", "clock_ms", "offset_ms")
     local time = redis.call("TIME")
-    local real_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-    local at = {
-        epoch = stored(meta[3]), seq = stored(meta[4]), offset_ms = stored(meta[6]),
-        now_ms = real_ms + stored(meta[6]),
-    }
+    local real_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+    local epoch, seq, clock_ms, offset_ms = stored(meta[3]), stored(meta[4]), stored(meta[5]), stored(meta[6])
+    local now_ms, code = real_ms + offset_ms, nil
     if run_id == "script" then run_id, replid = identity() end
     if not meta[1] or meta[1] ~= run_id or meta[2] ~= replid then
-        at.code = -1
-    elseif at.epoch < acked_epoch or (at.epoch == acked_epoch and at.seq < acked_seq) then
-        at.code = -1
+        code = -1
+    elseif epoch < acked_epoch or (epoch == acked_epoch and seq < acked_seq) then
+        code = -1
     elseif math.abs(real_ms - caller_ms) > CLOCK_DIFFERENCE_MAX_MS then
-        at.code = -4
+        code = -4
+    elseif clock_ms > now_ms then
+        if clock_ms - now_ms > STEP_BACK_MAX_MS then code = -8 end
+        now_ms = clock_ms
     end
-    local clock_ms = stored(meta[5])
-    if clock_ms > at.now_ms then
-        if not at.code and clock_ms - at.now_ms > STEP_BACK_MAX_MS then at.code = -8 end
-        at.now_ms = clock_ms
-    end
-    return at
+    return {code = code, now_ms = now_ms, epoch = epoch, seq = seq, offset_ms = offset_ms}
 end
 
 -- The fence of a decision: the entitlement must be the current one and its windows must cover now.
 local function fence_decision(keys, argv)
-    local at = fence(
-        keys[1], argv[1], argv[2], natural(argv[3], "caller_ms"),
-        natural(argv[4], "acked_epoch"), natural(argv[5], "acked_seq")
-    )
+    local caller_ms, acked_epoch, acked_seq, from_ms, until_ms = string.match(argv[4], MOMENT)
+    from_ms, until_ms = natural(from_ms), natural(until_ms)
+    local at = fence(keys[1], argv[1], argv[2], natural(caller_ms), natural(acked_epoch), natural(acked_seq))
     if at.code then return at end
     local version = redis.call("HGET", keys[3], "version")
     if not version then
         at.code = -5
-    elseif version ~= argv[6] then
+    elseif version ~= argv[3] then
         at.code = -2
-    elseif at.now_ms < natural(argv[7], "valid_from_ms") or at.now_ms >= natural(argv[8], "valid_until_ms") then
+    elseif at.now_ms < from_ms or at.now_ms >= until_ms then
         at.code = -3
     end
     return at

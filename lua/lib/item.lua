@@ -1,48 +1,54 @@
--- Item: one feature of a request, as gateway/entitlements.py lays it out, and the state it is decided against.
+-- Item: one feature of a request, five operands that gateway/entitlements.py lays out. Whatever is not as the patterns
+-- say becomes an error before anything is written.
 
 --- @include "number"
 
+local OPERANDS = 6
 local WINDOWS_MAX = 16
-local TIERS_MAX = 64
+local TERMS = "^(%a+),([01]),(%w+),([%w%-]+),(%d+),(%d+)$"
+local WINDOW = "([^,;]+),(%d+),(%d+);"
+local LIMIT = "(%d+),(%d+),([01]);"
 
--- Reads one item from argv at i: returns it and the place after it.
-local function read_item(argv, i)
-    local item = {
-        feature = argv[i], quantity = natural(argv[i + 1], "quantity"), overage = argv[i + 2],
-        enforce = argv[i + 3] == "1", unlimited = argv[i + 4] == "unlimited", price_id = argv[i + 5],
-        period_start_ms = argv[i + 6], included_window = natural(argv[i + 7], "included_window"),
-        windows = {}, limits = {}, price = {kind = argv[i + 8], denominator = natural(argv[i + 9], "denominator"), tiers = {}},
-    }
-    item.included = item.unlimited and 0 or natural(argv[i + 4], "included")
-    local windows, limits, tiers = natural(argv[i + 10], "windows"), natural(argv[i + 11], "limits"), natural(argv[i + 12], "tiers")
-    if windows > WINDOWS_MAX or limits > WINDOWS_MAX or tiers > TIERS_MAX then error("too many windows, limits or tiers") end
-    i = i + 13
-    for w = 1, windows do
-        item.windows[w] = {name = argv[i], end_ms = natural(argv[i + 1], "end_ms"), length_ms = natural(argv[i + 2], "length_ms")}
-        i = i + 3
-    end
-    for l = 1, limits do
-        item.limits[l] = {window = natural(argv[i], "limit window"), max = natural(argv[i + 1], "max"), enforce = argv[i + 2] == "1"}
-        i = i + 3
-    end
-    for t = 1, tiers do
-        item.price.tiers[t] = {
-            start = natural(argv[i], "start"), unit = natural(argv[i + 1], "unit"),
-            base = natural(argv[i + 2], "base"), carry = natural(argv[i + 3], "carry"),
+-- name, end_ms, length_ms of each window; the script fills in the rest from the state.
+local function read_windows(text)
+    local windows = {}
+    for name, end_ms, length_ms in string.gmatch(text, WINDOW) do
+        windows[#windows + 1] = {
+            name = name, end_ms = natural(end_ms), length_ms = natural(length_ms),
+            used = 0, opened = false, moved = false,
         }
-        i = i + 4
     end
-    return item, i
+    if #windows > WINDOWS_MAX then error("too many windows") end
+    return windows
+end
+
+local function read_limits(text, windows)
+    local limits = {}
+    for window, max, enforce in string.gmatch(text, LIMIT) do
+        limits[#limits + 1] = {window = windows[natural(window)], max = natural(max), enforce = enforce == "1"}
+    end
+    return limits
+end
+
+local function read_item(key, argv, i)
+    local overage, enforce, included, price_id, period_start_ms, window = string.match(argv[i + 2], TERMS)
+    local windows = read_windows(argv[i + 3])
+    local unlimited = included == "unlimited"
+    return {
+        key = key, feature = argv[i], quantity = natural(string.match(argv[i + 1], "^%d+$")),
+        overage = overage, enforce = enforce == "1", unlimited = unlimited,
+        included = unlimited and 0 or natural(included), price_id = price_id, period_start_ms = period_start_ms,
+        windows = windows, included_window = windows[natural(window)], price = argv[i + 5],
+        limits = read_limits(argv[i + 4], windows),
+        denied = false, too_large = false, segment = false, from_included = 0, from_overage = 0, beyond = 0, cost = 0,
+    }
 end
 
 local function read_items(keys, argv, first_key, first_arg)
-    local items, i = {}, first_arg
+    local items = {}
     for k = first_key, #keys do
-        local item
-        item, i = read_item(argv, i)
-        item.key = keys[k]
-        items[#items + 1] = item
+        items[#items + 1] = read_item(keys[k], argv, first_arg + OPERANDS * (k - first_key))
     end
-    if i ~= #argv + 1 then error("items and keys do not match") end
+    if #argv ~= first_arg - 1 + OPERANDS * #items then error("items and keys do not match") end
     return items
 end

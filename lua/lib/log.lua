@@ -1,48 +1,65 @@
--- Log: writes what was decided: the counters and the entry that bills them, in one step.
+-- Log: writes what was decided: the entry that bills it and the counters, in one step.
 
 --- @include "number"
 
 local FORMAT = "1"
 local SLACK_MS = 604800000
+local ITEM = "%s,%.0f,%.0f,0,0,%.0f,%.0f,%.0f,%s,%.0f,%.0f,%.0f,%.0f"
+local SEGMENT = {"price", "entitlement", "since_ms", "first", "overage", "beyond", "cost"}
 
--- One item of an entry; reconciler/batch.py reads it back.
+-- One item of an entry; reconciler/entry.py reads it back.
 local function item_text(item)
-    local from, segment = item.from, item.segment
-    return table.concat({
-        item.feature, integer(item.quantity), integer(from.included), "0", "0", integer(from.overage),
-        integer(from.beyond), integer(item.cost), item.period_start_ms, integer(item.windows[1].end_ms),
-        integer(segment.segment), integer(item.windows[1].used), integer(segment.overage),
-    }, ",")
+    local segment, period = item.segment, item.windows[1]
+    return string.format(
+        ITEM, item.feature, item.quantity, item.from_included, item.from_overage, item.beyond, item.cost,
+        item.period_start_ms, period.end_ms, segment.number, period.used, segment.overage
+    )
 end
 
 local function append(log_key, verb, at, customer, stamp, items)
     local texts = {}
-    for i, item in ipairs(items) do texts[i] = item_text(item) end
+    for i = 1, #items do texts[i] = item_text(items[i]) end
     redis.call(
-        "XADD", log_key, integer(at.epoch) .. "-" .. integer(at.seq),
+        "XADD", log_key, string.format("%.0f-%.0f", at.epoch, at.seq),
         "f", FORMAT, "v", verb, "t", integer(at.now_ms), "c", customer, "s", stamp, "i", table.concat(texts, ";")
     )
 end
 
--- Keeps the closed segment's sums beside the open one until the billing period ends.
-local function close_segment(key, closed)
-    local prefix = "segment." .. closed.segment .. "."
-    for i = 2, #SEGMENT do
-        redis.call("HSET", key, prefix .. SEGMENT[i], closed[SEGMENT[i]])
+-- A segment that another price has ended stays beside the open one until the billing period ends.
+local function keep_closed(key, number)
+    local values = redis.call("HMGET", key, unpack(SEGMENT))
+    for i = 1, #SEGMENT do
+        redis.call("HSET", key, "segment." .. integer(number) .. "." .. SEGMENT[i], values[i] or "0")
     end
 end
 
-local function drop_segments(key, count)
+local function drop_closed(key, count)
     for k = 1, count - 1 do
-        for i = 2, #SEGMENT do redis.call("HDEL", key, "segment." .. integer(k) .. "." .. SEGMENT[i]) end
+        for i = 1, #SEGMENT do redis.call("HDEL", key, "segment." .. integer(k) .. "." .. SEGMENT[i]) end
     end
 end
 
--- The TTL moves only when the latest-ending window opens (or its end moves); it is real time, correctness never needs it.
+local function add(fields, name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+end
+
+local function open_segment(item, fields, at, version)
+    local segment = item.segment
+    if segment.closed then keep_closed(item.key, segment.closed) else drop_closed(item.key, segment.ended) end
+    add(fields, "segment", integer(segment.number))
+    add(fields, "price", item.price_id)
+    add(fields, "entitlement", version)
+    add(fields, "since_ms", integer(at.now_ms))
+    add(fields, "first", integer(item.windows[1].used - item.quantity))
+    add(fields, "period:start", item.period_start_ms)
+end
+
+-- The TTL moves only when the latest-ending window opens or moves; it is real time, and nothing depends on it.
 local function expire(item, at)
-    local latest
+    local latest = item.windows[1]
     for _, window in ipairs(item.windows) do
-        if not latest or window.end_ms > latest.end_ms then latest = window end
+        if window.end_ms > latest.end_ms then latest = window end
     end
     if not latest.moved then return end
     if latest.end_ms >= NUMBER_MAX then
@@ -52,44 +69,29 @@ local function expire(item, at)
     end
 end
 
-local function write_item(item, at)
-    local fields = {}
+local function write_item(item, at, version)
+    local fields, segment, moved = {}, item.segment, false
     for _, window in ipairs(item.windows) do
-        fields[#fields + 1] = window.name .. ":used"
-        fields[#fields + 1] = integer(window.used)
-        if window.moved then
-            fields[#fields + 1] = window.name .. ":from"
-            fields[#fields + 1] = integer(window.from_ms)
-            fields[#fields + 1] = window.name .. ":end"
-            fields[#fields + 1] = integer(window.end_ms)
-        end
+        add(fields, window.name .. ":used", integer(window.used))
+        if window.moved then add(fields, window.name .. ":end", integer(window.end_ms)) end
+        if window.opened then add(fields, window.name .. ":from", integer(at.now_ms)) end
+        moved = moved or window.moved
     end
-    local segment = item.segment
-    for i = 5, #SEGMENT do
-        fields[#fields + 1] = SEGMENT[i]
-        fields[#fields + 1] = integer(segment[SEGMENT[i]])
+    if segment.opened then open_segment(item, fields, at, version) end
+    if segment.opened or item.from_overage > 0 then
+        add(fields, "overage", integer(segment.overage))
+        add(fields, "cost", integer(segment.cost))
     end
-    if segment.opened then
-        for _, pair in ipairs({
-            {"segment", integer(segment.segment)}, {"price", item.price_id},
-            {"entitlement", segment.entitlement}, {"since_ms", segment.since_ms},
-            {"period:start", item.period_start_ms},
-        }) do
-            fields[#fields + 1] = pair[1]
-            fields[#fields + 1] = pair[2]
-        end
-    end
-    if item.closed_segment then close_segment(item.key, item.closed_segment) end
-    if item.stale_segments and item.stale_segments > 1 then drop_segments(item.key, item.stale_segments) end
+    if segment.opened or item.beyond > 0 then add(fields, "beyond", integer(segment.beyond)) end
     redis.call("HSET", item.key, unpack(fields))
-    expire(item, at)
+    if moved then expire(item, at) end
 end
 
 -- Everything a decision writes. The entry first: an id that is not larger is the only thing that could be refused.
 local function write(keys, argv, verb, at, items)
     at.seq = at.seq + 1
     for _, item in ipairs(items) do apply(item) end
-    append(keys[2], verb, at, argv[13], argv[14], items)
-    for _, item in ipairs(items) do write_item(item, at) end
+    append(keys[2], verb, at, argv[8], argv[9], items)
+    for _, item in ipairs(items) do write_item(item, at, argv[3]) end
     redis.call("HSET", keys[1], "seq", integer(at.seq), "clock_ms", integer(at.now_ms))
 end

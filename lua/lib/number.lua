@@ -6,13 +6,12 @@ local function integer(n)
     return string.format("%.0f", n)
 end
 
--- A non-negative integer of at most 16 digits, or an error: a caller's bug, met before anything is written.
-local function natural(text, label)
-    if text and #text <= 16 and string.find(text, "^%d+$") then
-        local n = tonumber(text)
-        if n <= NUMBER_MAX then return n end
-    end
-    error("not a natural number: " .. label)
+-- Digits that a pattern has matched (nil when it has not), as a number below 2^53; else an error: a caller's bug,
+-- met before anything is written.
+local function natural(digits)
+    local n = digits and tonumber(digits)
+    if not n or n > NUMBER_MAX then error("an operand is not as it should be") end
+    return n
 end
 
 -- What a hash field holds, 0 when it is not there.

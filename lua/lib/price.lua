@@ -4,6 +4,21 @@
 --- @include "number"
 
 local AMOUNT_MAX = 9000000000000000
+local TIERS_MAX = 64
+local TIER = "(%d+),(%d+),(%d+),(%d+);"
+
+-- "kind,denominator;" and its tiers; read only when there is overage to charge.
+local function read_price(text)
+    local kind, denominator, tiers_at = string.match(text, "^([gvp]),(%d+);()")
+    local price = {kind = kind, denominator = natural(denominator), tiers = {}}
+    for start, unit, base, carry in string.gmatch(string.sub(text, tiers_at), TIER) do
+        price.tiers[#price.tiers + 1] = {
+            start = natural(start), unit = natural(unit), base = natural(base), carry = natural(carry),
+        }
+    end
+    if #price.tiers == 0 or #price.tiers > TIERS_MAX then error("a price without tiers, or with too many") end
+    return price
+end
 
 -- base + floor((carry + quantity × unit) / denominator), without forming quantity × unit.
 -- The remainder is taken first: it is exact in doubles, floor(quantity / denominator) is not.
@@ -22,7 +37,7 @@ local function package_amount(tier, quantity)
 end
 
 local function amount(price, quantity)
-    if price.kind == "" or quantity == 0 then return 0 end
+    if quantity == 0 then return 0 end
     local tiers = price.tiers
     if price.kind == "p" then return package_amount(tiers[1], quantity) end
     local i = #tiers

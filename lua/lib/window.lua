@@ -2,54 +2,39 @@
 
 --- @include "number"
 
-local SEGMENT = {"segment", "price", "entitlement", "since_ms", "quantity", "included", "overage", "beyond", "cost"}
-
 -- A window that has ended starts again from zero; one whose end moved keeps what it counted.
-local function roll(window, used, from_ms, end_ms, now_ms, exact)
-    window.used, window.from_ms = stored(used), stored(from_ms)
+local function roll(window, used, end_ms, now_ms, exact)
     local stored_end_ms = stored(end_ms)
-    window.opened = stored_end_ms <= now_ms or (exact and stored_end_ms ~= window.end_ms)
-    if window.opened then
-        window.used, window.from_ms = 0, now_ms
+    if stored_end_ms <= now_ms or (exact and stored_end_ms ~= window.end_ms) then
+        window.opened, window.moved = true, true
         if window.length_ms > 0 then window.end_ms = now_ms + window.length_ms end
-    elseif window.length_ms > 0 then
-        window.end_ms = stored_end_ms
+        return
     end
-    window.moved = window.opened or stored_end_ms ~= window.end_ms
+    window.used = stored(used)
+    if window.length_ms > 0 then window.end_ms = stored_end_ms end
+    window.moved = stored_end_ms ~= window.end_ms
 end
 
 -- The stretch of the billing period under one price; a new price begins a new one with its tiers at zero.
-local function roll_segment(item, values, first, version, now_ms)
-    local s = {}
-    for i = 1, #SEGMENT do s[SEGMENT[i]] = values[first + i] end
-    if item.windows[1].opened or not s.segment then
-        item.stale_segments = item.windows[1].opened and stored(s.segment) or 0
-        item.segment = {segment = 1, opened = true}
-    elseif s.price ~= item.price_id then
-        item.closed_segment = s
-        item.segment = {segment = stored(s.segment) + 1, opened = true}
-    else
-        item.segment = {segment = stored(s.segment), entitlement = s.entitlement, since_ms = s.since_ms}
+local function roll_segment(item, number, price_id, overage, beyond, cost)
+    local opened, count = item.windows[1].opened, stored(number)
+    if opened or count == 0 then
+        return {number = 1, opened = true, ended = count, overage = 0, beyond = 0, cost = 0}
     end
-    for i = 5, #SEGMENT do
-        item.segment[SEGMENT[i]] = item.segment.opened and 0 or stored(s[SEGMENT[i]])
+    if price_id ~= item.price_id then
+        return {number = count + 1, opened = true, closed = count, overage = 0, beyond = 0, cost = 0}
     end
-    if item.segment.opened then item.segment.entitlement, item.segment.since_ms = version, integer(now_ms) end
+    return {number = count, opened = false, overage = stored(overage), beyond = stored(beyond), cost = stored(cost)}
 end
 
--- Reads the state an item is decided against, one HMGET.
-local function read_state(item, version, now_ms)
-    local fields = {}
-    for _, window in ipairs(item.windows) do
-        fields[#fields + 1] = window.name .. ":used"
-        fields[#fields + 1] = window.name .. ":from"
-        fields[#fields + 1] = window.name .. ":end"
+-- Reads the state an item is decided against, in one HMGET.
+local function read_state(item, now_ms)
+    local windows, fields = item.windows, {"segment", "price", "overage", "beyond", "cost"}
+    for w = 1, #windows do
+        fields[2 * w + 4] = windows[w].name .. ":used"
+        fields[2 * w + 5] = windows[w].name .. ":end"
     end
-    local first = #fields
-    for i = 1, #SEGMENT do fields[first + i] = SEGMENT[i] end
     local values = redis.call("HMGET", item.key, unpack(fields))
-    for w, window in ipairs(item.windows) do
-        roll(window, values[3 * w - 2], values[3 * w - 1], values[3 * w], now_ms, w == 1)
-    end
-    roll_segment(item, values, first, version, now_ms)
+    for w = 1, #windows do roll(windows[w], values[2 * w + 4], values[2 * w + 5], now_ms, w == 1) end
+    item.segment = roll_segment(item, values[1], values[2], values[3], values[4], values[5])
 end

@@ -168,6 +168,14 @@ class Calls:
             (holding.prepare(current.features[name], current, at_ms or self.at_ms), quantity)
             for name, quantity in quantities.items()
         ]
+        moment = {
+            "caller_ms": time.time_ns() // 1_000_000,
+            "acked_epoch": self.acked[0],
+            "acked_seq": self.acked[1],
+            "valid_from_ms": max(one.ask.valid_from_ms for one, _ in prepared),
+            "valid_until_ms": min(one.ask.valid_until_ms for one, _ in prepared),
+        }
+        moment |= {name: more.pop(name) for name in list(more) if name in moment}
         given: dict[str, Any] = {
             "meta": keys.meta(self.bucket),
             "log": keys.log(self.bucket),
@@ -177,16 +185,11 @@ class Calls:
             "usage": [one.key for one, _ in prepared],
             "run_id": self.run_id,
             "replid": self.replid,
-            "caller_ms": time.time_ns() // 1_000_000,
-            "acked_epoch": self.acked[0],
-            "acked_seq": self.acked[1],
             "version": self.current.version,
-            "valid_from_ms": max(one.ask.valid_from_ms for one, _ in prepared),
-            "valid_until_ms": min(one.ask.valid_until_ms for one, _ in prepared),
+            "moment": ",".join(map(str, moment.values())),
             "field": idempotency_key,
             "fingerprint": fingerprint,
             "forget_ms": self.server_ms() + DAY_MS,
-            "shape": self.current.version,
             "customer": self.customer,
             "stamp": Stamp("key", "request").pack(self.current.version, current.plan, 1),
             "items": [part for one, quantity in prepared for part in one.operands(quantity)],
@@ -219,7 +222,7 @@ def dump(client: redis.Redis) -> dict[bytes, Any]:
         b"set": client.smembers,
     }
     found = {}
-    for key in client.keys():
+    for key in client.scan_iter():
         ttl = client.pttl(key)
         deadline = ttl if ttl < 0 else "expires"
         found[key] = (readers[client.type(key)](key), deadline)
