@@ -138,8 +138,9 @@ class Supervisor:
         installation.write(data)
         environment = self.environment(installation)
         self.add("reconciler", [sys.executable, "-m", "reconciler"], environment)
-        self._wait("reconciler", installation.control_url)
         self.add("gateway", [sys.executable, "-m", "gateway"], environment)
+        # The gateway is ready only once the reconciler has adopted the buckets, so its own start costs no time.
+        self._wait("reconciler", installation.control_url)
         self._wait("gateway", installation.gateway_url)
         return installation
 

@@ -33,7 +33,7 @@ def customers() -> None:
 def list_(session: Session, limit: int, after: str | None) -> None:
     """One page of customers."""
     page = session.control("GET", "/v1/customers", limit=limit, after=after)
-    session.show_rows([_row(each) for each in page["data"]], ["id", "name", "plan", "suspended"])
+    session.show_rows(page["data"], ["id", "name", "timeZone", "currency", "suspended"])
     if page.get("next"):
         session.note(f"more: --after {page['next']}")
 
@@ -120,8 +120,3 @@ def _stated(session: Session, path: str) -> dict[str, Any]:
             return {}
         raise
     return {name: known[name] for name in STATED if known.get(name) is not None}
-
-
-def _row(customer: dict[str, Any]) -> dict[str, Any]:
-    subscription = customer.get("subscription") or {}
-    return {**customer, "plan": customer.get("plan") or subscription.get("plan")}

@@ -60,8 +60,8 @@ def list_(session: Session, customer: str | None, limit: int, after: str | None)
 def describe(found: dict[str, Any]) -> str:
     """An invoice as a person reads it."""
     period = found["period"]
-    number = found.get("number") or found.get("id") or ""
-    head = f"{found['status']} invoice {number} of {found['customer']}".replace("  ", " ")
+    number = "" if found["status"] == "upcoming" else f" {found.get('number') or found['id']}"
+    head = f"{found['status']} invoice{number} of {found['customer']}"
     rows = [
         {
             "line": each.get("description") or each["kind"],
