@@ -6,6 +6,8 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote
 
+import structlog
+
 from gateway import request_id
 from gateway.auth import PAY, Authenticator, Caller, secret_of
 from gateway.authz.answer import Fields, denial_problem, retry_after, tally_headers
@@ -38,6 +40,8 @@ FREE = "free"
 
 _PROXY_KEY = b"x-tallygate-key"
 
+log = structlog.get_logger()
+
 
 class Gate:
     """`/authz/{profile}/…`, any method, as plain ASGI."""
@@ -63,9 +67,9 @@ class Gate:
             await self._answer(scope, profile, rest, send)
         except GatewayError as error:
             await _refuse(send, profile, error, request_id.of(scope))
-        except Exception as error:
+        except Exception:
+            log.exception("unexpected", request_id=request_id.of(scope))
             await _refuse(send, profile, Unexpected(), request_id.of(scope))
-            raise error
 
     async def _answer(
         self, scope: MutableMapping[str, Any], profile: Profile, rest: str, send: Send
