@@ -13,6 +13,7 @@ from typing import Any
 from psycopg import Connection, Cursor
 from psycopg.types.json import Jsonb
 
+from lua import keys
 from reconciler.batch import Batch, Loss, Position, segments_opened, usage_sums
 from reconciler.clock import instant
 from reconciler.entry import TIME_MAX_MS, Row
@@ -33,10 +34,12 @@ def cost_of(cost_nano: int) -> Decimal:
     return Decimal(cost_nano).scaleb(-9)
 
 
-def read_positions(connection: Connection[Any]) -> dict[int, Position]:
-    """Every bucket's position."""
+def read_positions(
+    connection: Connection[Any], buckets: Iterable[int] = range(keys.BUCKETS)
+) -> dict[int, Position]:
+    """The positions of some buckets, or of all."""
     with connection.transaction():
-        return _positions(connection.execute(queries["positions"]))
+        return _positions(connection.execute(queries["positions"], {"buckets": list(buckets)}))
 
 
 def read_epoch_ends(

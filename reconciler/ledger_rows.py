@@ -1,6 +1,6 @@
 """Reads rows of the ledger back, as they were copied."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -25,11 +25,11 @@ class LedgerRow:
     chain: bytes
 
 
-def read_rows(connection: Connection[Any], bucket: int) -> Iterator[LedgerRow]:
-    """A bucket's rows in the order of its log. Needs an open transaction."""
+def read_rows(connection: Connection[Any], buckets: Sequence[int]) -> Iterator[LedgerRow]:
+    """The rows of some buckets, bucket by bucket in the order of its log. Needs an open transaction."""
     with connection.cursor(name="ledger_rows") as cursor:
         cursor.itersize = ROWS_FETCHED
-        cursor.execute(queries["decisions_of_bucket"], {"bucket": bucket})
+        cursor.execute(queries["decisions_of_buckets"], {"buckets": list(buckets)})
         for *values, chain in cursor:
             yield LedgerRow(row=_row(values), chain=bytes(chain))
 

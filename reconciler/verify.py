@@ -1,9 +1,10 @@
 """Verify: counter == log == ledger == invoice, or which row is not. Nothing is changed."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import msgpack
@@ -12,17 +13,20 @@ from redis import Redis
 
 from gateway.pricing.money import round_amount
 from lua import keys
-from reconciler.batch import Position
 from reconciler.bucket_proof import BucketProof
 from reconciler.documents import EntitlementDocuments
 from reconciler.drift import Drift
+from reconciler.ledger import read_epoch_ends, read_positions
 from reconciler.ledger_rows import read_rows
 from reconciler.recount import Recount
-from reconciler.snapshot import read_bucket
+from reconciler.snapshot import Pairs, read_buckets
 from reconciler.sql import queries
 
 DRIFT_MAX = 1_000
 """So many differences are told; more would say nothing new."""
+
+GROUP = 32
+"""Buckets whose logs are in memory at once."""
 
 PairsByBucket = dict[int, dict[str, set[str]]]
 
@@ -42,8 +46,9 @@ def verify_buckets(
     """Counter == log == ledger, for some buckets."""
     drift: list[Drift] = []
     pairs = _pairs(connection, frozenset(buckets))
-    for bucket in buckets:
-        drift += _prove_bucket(connection, redis, bucket, pairs.get(bucket, {}))
+    for first in range(0, len(buckets), GROUP):
+        group = {b: pairs.get(b, {}) for b in buckets[first : first + GROUP]}
+        drift += _prove_group(connection, redis, group)
         if len(drift) >= DRIFT_MAX:
             break
     return drift
@@ -76,28 +81,35 @@ def _features(document: dict[str, Any] | None) -> Iterator[str]:
         document = document["next"]
 
 
-def _prove_bucket(
-    connection: Connection[Any], redis: "Redis", bucket: int, pairs: dict[str, set[str]]
+def _prove_group(
+    connection: Connection[Any], redis: "Redis", pairs: Mapping[int, Pairs]
 ) -> list[Drift]:
     # Redis before Postgres: what the counters have counted is then in the log, in Postgres, or in both.
-    snapshot = read_bucket(redis, bucket, pairs)
+    snapshots = read_buckets(redis, pairs)
+    buckets = list(pairs)
+    drift: list[Drift] = []
     with connection.transaction():
         connection.execute(queries["read_one_instant"])
-        of_bucket = {"bucket": bucket}
-        found = connection.execute(queries["position_of_bucket"], of_bucket).fetchone()
-        assert found is not None, "every bucket has a position"
-        losses = connection.execute(queries["losses_of_bucket"], of_bucket).fetchall()
-        ends = connection.execute(queries["epoch_ends"], {"buckets": [bucket]}).fetchall()
-        proof = BucketProof(
-            snapshot,
-            Recount(EntitlementDocuments(connection)),
-            position=Position(
-                bucket=bucket, epoch=found[1], seq=found[2], gen=found[3], chain=bytes(found[4])
-            ),
-            losses=losses,
-            epoch_ends={epoch: seq for _, epoch, seq in ends},
-        )
-        return proof.prove(read_rows(connection, bucket))
+        positions = read_positions(connection, buckets)
+        ends = read_epoch_ends(connection, buckets)
+        losses = connection.execute(queries["losses"], {"buckets": buckets}).fetchall()
+        documents = EntitlementDocuments(connection)
+        rows = groupby(read_rows(connection, buckets), key=lambda each: each.row.bucket)
+        following = next(rows, None)
+        for bucket in sorted(buckets):
+            proof = BucketProof(
+                snapshots[bucket],
+                Recount(documents),
+                position=positions[bucket],
+                losses=[tuple(loss[1:]) for loss in losses if loss[0] == bucket],
+                epoch_ends=ends.get(bucket, {}),
+            )
+            if following is not None and following[0] == bucket:
+                drift += proof.prove(following[1])
+                following = next(rows, None)
+            else:
+                drift += proof.prove(())
+    return drift
 
 
 def _rollups(connection: Connection[Any]) -> Iterator[Drift]:

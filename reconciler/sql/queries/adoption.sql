@@ -35,11 +35,11 @@ UPDATE tg.positions AS p SET adopted_epoch = greatest(p.adopted_epoch, n.epoch)
 FROM unnest(%(bucket)s::smallint[], %(epoch)s::bigint[]) AS n (bucket, epoch)
 WHERE p.bucket = n.bucket;
 
--- decisions_of_bucket --
--- Every row of a bucket in the order of its log.
+-- decisions_of_buckets --
+-- Every row of some buckets, bucket by bucket in the order of its log.
 SELECT bucket, epoch, seq, item, at, verb, customer, feature, quantity, included, rollover, credits, overage, beyond,
     cost, period_start, period_end, segment, used_after, overage_after, entitlement, plan, catalog, source, stamp, chain
-FROM tg.decisions WHERE bucket = %(bucket)s ORDER BY epoch, seq, item;
+FROM tg.decisions WHERE bucket = ANY (%(buckets)s::smallint[]) ORDER BY bucket, epoch, seq, item;
 
 -- count_decisions_of_bucket --
 -- How many rows a bucket has, counted up to a bound.

@@ -1,6 +1,7 @@
 -- positions --
--- How far every bucket has been copied.
-SELECT bucket, epoch, seq, gen, chain FROM tg.positions ORDER BY bucket;
+-- How far some buckets have been copied.
+SELECT bucket, epoch, seq, gen, chain FROM tg.positions
+WHERE bucket = ANY (%(buckets)s::smallint[]) ORDER BY bucket;
 
 -- lock_positions --
 -- The positions of some buckets, held until the transaction ends; one that another reconciler holds is left out.

@@ -10,13 +10,10 @@ SELECT DISTINCT ON (customer) customer, doc FROM tg.entitlements ORDER BY custom
 -- Every customer and feature that the ledger has.
 SELECT DISTINCT customer, feature FROM tg.segments;
 
--- position_of_bucket --
--- How far one bucket has been copied.
-SELECT bucket, epoch, seq, gen, chain FROM tg.positions WHERE bucket = %(bucket)s;
-
--- losses_of_bucket --
--- Stretches of a bucket's log that are known to be lost.
-SELECT epoch, from_seq, to_seq FROM tg.losses WHERE bucket = %(bucket)s AND to_seq IS NOT NULL;
+-- losses --
+-- Stretches of the logs of some buckets that are known to be lost.
+SELECT bucket, epoch, from_seq, to_seq FROM tg.losses
+WHERE bucket = ANY (%(buckets)s::smallint[]) AND to_seq IS NOT NULL;
 
 -- rollup_differences --
 -- Rollups that are not the sums of their decisions.
