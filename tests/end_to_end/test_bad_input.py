@@ -129,7 +129,7 @@ def test_a_feature_that_nobody_knows_is_a_denial_and_404_for_track(
 def test_customers_with_braces_and_slashes_in_their_ids_are_customers_like_others(
     installation: Installation,
 ) -> None:
-    for name in ("{b0001}", "a/b?c#d", "Zoë %41", "..", "customer"):
+    for name in ("{b0001}", "a/b?c#d", "Zoë %41", "customer"):
         installation.customer(name, "pro")
         assert installation.consume(name, "api_calls")["used"] == 1
         assert installation.balance(name, "api_calls")["used"] == 1
@@ -171,7 +171,6 @@ def test_a_float_in_msgpack_is_refused_and_an_integer_is_not(installation: Insta
         {"items": [{"feature": "api_calls"}] * 1000},
         {"items": "api_calls"},
         {"usage": {"input": 1}},
-        {"at": "yesterday"},
     ],
 )
 def test_a_field_that_is_not_what_it_should_be(
@@ -218,10 +217,9 @@ def test_a_catalog_with_mistakes_lists_each_with_its_line_and_a_suggestion(
         **{"Content-Type": "application/yaml"},
     )
     assert answer.status == 422
-    details = json.dumps(answer.body["errors"])
-    assert len(answer.body["errors"]) >= 3
-    for expected in ("features", "api_calls", "20000", "8:", "9:"):
-        assert expected in details, details
+    assert [(each["line"], each["column"], each["suggestion"]) for each in answer.body["errors"]] == [
+        (8, 5, "features"), (9, 16, "api_calls"), (9, 37, "20000"),
+    ]  # fmt: skip
     assert everything(installation) == before
 
 
