@@ -46,9 +46,9 @@ SERIES: Final = "INV"
 PAGE: Final = 100
 """Phases that are closed behind one round of barriers."""
 INVOICES_A_RUN_MAX: Final = 2_000
-LEDGER_WAIT_S: Final = 10
+LEDGER_WAIT_MS: Final = 10_000
 """How long one page waits for the ledger before its customers are left for the next run."""
-LEDGER_POLL_S: Final = 0.05
+LEDGER_POLL_MS: Final = 50
 
 Place = tuple[int, int]
 """An epoch and a sequence number."""
@@ -83,6 +83,7 @@ class Invoicer:
     grace_ms: int
     finalize: bool = True
     """Otherwise drafts are made, without a number."""
+    ledger_wait_ms: int = LEDGER_WAIT_MS
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, connection: Connection[Any], customer: str | None = None) -> InvoiceRun:
@@ -170,7 +171,7 @@ class Invoicer:
     def _wait(self, connection: Connection[Any], places: dict[int, Place]) -> set[int]:
         """The buckets that the ledger has not copied up to a place within the wait."""
         behind = set(places)
-        for _ in range(int(LEDGER_WAIT_S / LEDGER_POLL_S)):
+        for _ in range(max(1, self.ledger_wait_ms // LEDGER_POLL_MS)):
             with connection.transaction():
                 rows = connection.execute(
                     queries["invoicer_positions"], {"buckets": list(behind)}
@@ -179,7 +180,7 @@ class Invoicer:
             behind = {b for b in behind if copied.get(b, (0, 0)) < places[b]}
             if not behind:
                 break
-            self.sleep(LEDGER_POLL_S)
+            self.sleep(LEDGER_POLL_MS / 1000)
         return behind
 
     def _close_reporting(self, connection: Connection[Any], phase: Phase, done: InvoiceRun) -> None:

@@ -64,9 +64,7 @@ def get_openapi(parts: Parts, call: Call) -> Answer:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     said: dict[str, Any] = {
-        "operationId": f"{operation.method.lower()}{_PARAMETER.sub('', operation.path)}".replace(
-            "/", "_"
-        ).strip("_"),
+        "operationId": _operation_id(operation),
         "summary": operation.summary,
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation)],
         "responses": _responses(operation),
@@ -87,6 +85,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
         (schema,), _ = msgspec.json.schema_components([operation.body], ref_template=_REF)
         said["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return said
+
+
+def _operation_id(operation: Operation) -> str:
+    words = _PARAMETER.sub(r"by_\1", operation.path).replace(".", "_").split("/")
+    return "_".join([operation.method.lower(), *filter(None, words)])
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:

@@ -1,0 +1,84 @@
+"""What Postgres has decided reaches Redis: at once, later, again, and never an older one last."""
+
+from typing import Any
+
+import psycopg
+from redis import Redis
+
+from lua import keys
+from reconciler.publisher import publish_all, push_customer, push_pending
+from tests.reconciler.control.plane import CATALOG, running_plane
+
+
+def away() -> Redis:
+    """A Redis that nobody answers for."""
+    return Redis.from_url("unix:///nowhere/at/all.sock", retry=None)
+
+
+def test_a_change_while_redis_is_away_is_202_and_pushed_later(
+    redis_client: Redis, connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    with running_plane(away(), connection, database_url) as plane:
+        pushed = plane.ask("PUT", "/v1/catalog", CATALOG, content_type="application/yaml")
+        assert (pushed.status, pushed.body["applied"]) == (202, False)
+        plane.ok("PUT", "/v1/customers/acme", {})
+        path = "/v1/customers/acme/subscription"
+        subscribed = plane.ask("PUT", path, {"plan": "pro"})
+        assert (subscribed.status, subscribed.body["applied"]) == (202, False)
+        made = plane.ask("POST", "/v1/keys", {"customer": "acme"})
+        assert (made.status, made.body["applied"]) == (202, False)
+        assert plane.ask("GET", "/v1/customers/acme/invoices/upcoming").status == 503
+        assert plane.ask("GET", "/readyz").status == 503
+        assert plane.ask("DELETE", "/v1/customers/acme").status == 503
+        assert plane.ask("GET", "/v1/customers/acme").status == 200, "nothing was half done"
+    assert push_pending(connection, redis_client) == 2
+    assert redis_client.hget(keys.entitlement("acme"), "doc")
+    assert list(redis_client.scan_iter("tg:key:*"))
+    assert push_pending(connection, redis_client) == 0
+
+
+def test_everything_can_be_sent_again_to_a_redis_that_forgot(
+    redis_client: Redis, connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    with running_plane(redis_client, connection, database_url) as plane:
+        plane.push()
+        for customer in ("a", "b", "c"):
+            plane.subscribe(customer)
+            plane.ok("POST", "/v1/keys", {"customer": customer})
+        before = {key: redis_client.hgetall(key) for key in redis_client.keys("tg:*ent:*")}
+        keys_before = {key: redis_client.hgetall(key) for key in redis_client.keys("tg:key:*")}
+        redis_client.flushall()
+        published = publish_all(connection, redis_client)
+    assert (published.entitlements, published.keys, published.catalog) == (3, 3, 1)
+    assert {key: redis_client.hgetall(key) for key in redis_client.keys("tg:*ent:*")} == before
+    assert {key: redis_client.hgetall(key) for key in redis_client.keys("tg:key:*")} == keys_before
+
+
+def test_an_older_entitlement_never_takes_the_place_of_a_newer_one(
+    redis_client: Redis, connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    with running_plane(redis_client, connection, database_url) as plane:
+        plane.push()
+        plane.subscribe("acme")
+        redis_client.hset(keys.entitlement("acme"), mapping={"version": "999", "doc": "newer"})
+        assert push_customer(connection, redis_client, "acme")
+    assert redis_client.hget(keys.entitlement("acme"), "doc") == b"newer"
+
+
+def test_gateways_hear_of_a_change_after_it_is_in_redis(
+    redis_client: Redis, connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    listener = redis_client.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(keys.CHANGES)
+    with running_plane(redis_client, connection, database_url) as plane:
+        plane.push()
+        plane.subscribe("a%20b")
+        plane.ok("POST", "/v1/keys", {"customer": "a b"})
+    heard = []
+    for _ in range(10):
+        if message := listener.get_message(timeout=0.2):
+            heard.append(message["data"])
+    listener.close()
+    assert heard[0] == b"catalog 1"
+    assert b"customer a b" in heard
+    assert any(each.startswith(b"key ") for each in heard)
