@@ -23,6 +23,7 @@ from gateway.catalogs import Catalogs
 from gateway.changes import Changes
 from gateway.connection import Connection
 from gateway.counters import Counters
+from gateway.denials import Denials
 from gateway.endpoints import BalancesEndpoint, Decide
 from gateway.enforcer import Enforcer
 from gateway.entitlements import Entitlements
@@ -57,10 +58,12 @@ class Parts:
         self.entitlements = Entitlements(self.connection)
         self.catalogs = Catalogs(self.connection, self.metrics)
         self.health = Health(self.connection, settings)
+        self.denials = Denials(self.connection)
         self.enforcer = Enforcer(
             self.connection,
             Counters(self.connection, self.metrics, fence=settings.fence),
             self.entitlements,
+            self.denials,
             self.metrics,
             knows_feature=self.catalogs.knows_feature,
             idempotency_retention_ms=settings.idempotency_retention_ms,
@@ -199,6 +202,7 @@ async def _running(parts: Parts) -> AsyncIterator[None]:
         asyncio.create_task(parts.changes.run(), name="changes"),
         asyncio.create_task(parts.catalogs.run(), name="catalogs"),
         asyncio.create_task(_flush(parts.metrics), name="metrics"),
+        asyncio.create_task(parts.denials.run(), name="denials"),
     ]
     try:
         yield

@@ -1,5 +1,6 @@
 """The scripts, called by name: fenced, loaded when the server has lost them, never sent twice blindly."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -109,6 +110,16 @@ class Counters:
     def now_ms(self) -> int:
         """Redis time as the last reply lets us estimate it, test clock included."""
         return time.time_ns() // 1_000_000 + self._ahead_ms
+
+    async def read_now_ms(self, customer: str) -> int:
+        """The time of the customer's bucket as a script would have it now, test clock included."""
+        meta = keys.meta(keys.bucket_of(customer))
+        (seconds, micros), (offset_ms, clock_ms) = await asyncio.gather(
+            self._connection.execute("TIME"),
+            self._connection.execute("HMGET", meta, "offset_ms", "clock_ms"),
+        )
+        now_ms = int(seconds) * 1000 + int(micros) // 1000 + int(offset_ms or 0)
+        return max(now_ms, int(clock_ms or 0))
 
     async def decide(
         self,

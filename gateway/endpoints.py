@@ -27,7 +27,7 @@ from gateway.codec import (
     to_wire,
     wire_of_items,
 )
-from gateway.enforcer import Enforcer, UsageRequest, Verb
+from gateway.enforcer import Enforcer
 from gateway.errors import (
     Fault,
     GatewayError,
@@ -42,6 +42,7 @@ from gateway.errors import (
     send_problem,
 )
 from gateway.metrics import Metrics
+from gateway.usage_request import UsageRequest, Verb
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

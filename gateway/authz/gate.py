@@ -16,7 +16,7 @@ from gateway.authz.plain import PLAIN
 from gateway.authz.profile import Original, Profile
 from gateway.catalogs import Catalogs
 from gateway.codec import check_customer
-from gateway.enforcer import Enforcer, UsageRequest
+from gateway.enforcer import Enforcer
 from gateway.errors import (
     GatewayError,
     Malformed,
@@ -28,6 +28,7 @@ from gateway.errors import (
     problem_members,
 )
 from gateway.settings import Settings
+from gateway.usage_request import UsageRequest
 
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (PLAIN, NGINX)}
 PROFILES_LATER = frozenset({"envoy", "traefik", "caddy", "haproxy"})
