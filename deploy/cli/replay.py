@@ -159,7 +159,7 @@ def as_text(report: Report) -> str:
     lines += [f"  {reason:<22} {count:>9,}" for reason, count in total.reasons.most_common()]
     lines += [f"usage     {plain(cost):>12} {name}, exact" for name, cost in total.cost.items()]
     lines += [
-        f"invoiced  {plain(amount):>12} {name}, running period, base prices included"
+        f"invoiced  {plain(amount):>12} {name}, with base prices: the running period and those issued meanwhile"
         for name, amount in report.invoiced.items()
     ]
     if report.late:

@@ -53,7 +53,12 @@ class Cycle:
 )
 @click.option("--anchor", metavar="TIME", help="RFC 3339: where anchored windows are counted from.")
 @click.option("--zone", default="UTC", show_default=True, help="The customer's time zone.")
-@click.option("--from", "start", metavar="TIME", help="RFC 3339: resets after this [now].")
+@click.option(
+    "--from",
+    "start",
+    metavar="TIME",
+    help="RFC 3339: resets after this [now, by the clock of the installation].",
+)
 @click.option("--count", type=click.IntRange(1, COUNT_MAX), default=12, show_default=True)
 @verb
 def windows(
@@ -66,7 +71,12 @@ def windows(
     """
     if sum(each is not None for each in (every, customer, plan)) != 1:
         raise click.UsageError("name one of --every, --customer and --plan")
-    from_ms = time.time_ns() // 1_000_000 if start is None else milliseconds(start)
+    if start is not None:
+        from_ms = milliseconds(start)
+    elif every is not None or catalog is not None:
+        from_ms = time.time_ns() // 1_000_000
+    else:
+        from_ms = milliseconds(session.control("GET", "/v1/clock")["now"])
     anchor_ms = from_ms if anchor is None else milliseconds(anchor)
     if every is not None:
         cycles = [_of_span(every, align, anchor_ms, zone)]

@@ -78,7 +78,7 @@ class Report:
     total: Tally = field(default_factory=Tally)
     by_customer: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     invoiced: dict[str, Decimal] = field(default_factory=dict)
-    """Totals of the customers' invoices of the running billing period, by currency, rounded as invoices are."""
+    """Totals of the customers' invoices by currency: the running billing period and those issued meanwhile."""
 
     def count(self, row: Row, decision: Mapping[str, Any]) -> None:
         """Add one decision, in all and for its customer."""

@@ -20,6 +20,8 @@ ADMIN_AT_ONCE = 8
 HOP_MS = 3_600 * 86_400_000
 """The control plane moves the clock ten years at once at most."""
 HOPS_MAX = 12
+INVOICES_MAX = 1_000
+"""Ended billing periods of one customer that are added up."""
 LEAD_MS = 1_000
 """The clock is set this far into a step of ten seconds or more: a Redis whose own clock is a little behind is
 then still in it."""
@@ -111,7 +113,7 @@ class _Run:
         else:
             for step in steps(rows, move, self._job.step_ms):
                 await self._step(step)
-        await self._bill()
+        await self._bill(move)
         report.took_ms = (time.monotonic_ns() - began_ns) // 1_000_000
         return report
 
@@ -164,7 +166,8 @@ class _Run:
             Progress(what="requests", done=self._sent, total=self._report.rows, at_ms=row.at_ms)
         )
 
-    async def _bill(self) -> None:
+    async def _bill(self, move: Move | None) -> None:
+        """Add up what the customers owe: the running period, and those that ended and were issued meanwhile."""
         customers, done = list(self._report.by_customer), 0
 
         async def bill(customer: str) -> None:
@@ -173,10 +176,18 @@ class _Run:
             invoice = await self._control.call("GET", path, absent_ok=True)
             if invoice is not None:
                 self._report.bill(invoice)
+                if move is not None and invoice["period"]["start"] > rfc3339(move.starts_ms):
+                    await self._bill_issued(customer, move)
             done += 1
             self._tell(Progress(what="invoices", done=done, total=len(customers)))
 
         await _each(customers, bill, ADMIN_AT_ONCE)
+
+    async def _bill_issued(self, customer: str, move: Move) -> None:
+        path = f"/v1/invoices?limit={INVOICES_MAX}&customer={quote(customer, safe='')}"
+        for invoice in (await self._control.call("GET", path))["data"]:
+            if invoice["status"] != "void" and invoice["period"]["end"] > rfc3339(move.starts_ms):
+                self._report.bill(invoice)
 
 
 class _Clock:
