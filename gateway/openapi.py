@@ -96,7 +96,7 @@ def _verbs() -> dict[str, Any]:
 
 def _balances() -> dict[str, Any]:
     customer = _in_path("customer", ref("Customer"))
-    feature = _in_path("feature", {"type": "string", "minLength": 1})
+    feature = _in_path("feature", {"type": "string", "minLength": 1, "examples": ["api_calls"]})
     summary = "The enforcing numbers, now."
     return {
         "/v1/customers/{customer}/balances": {
@@ -126,10 +126,16 @@ def _balances() -> dict[str, Any]:
 
 def _gates() -> dict[str, Any]:
     """/authz: any method, because a proxy asks with the original one."""
-    path = _in_path("path", {"type": "string"})
-    uri = [
-        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
-        for name in ("X-Original-Method", "X-Original-URI")
+    path = _in_path("path", {"type": "string", "examples": ["search"]})
+    told = {"X-Original-Method": "GET", "X-Original-URI": "/search?q=tally"}
+    uri: list[Schema] = [
+        {
+            "name": name,
+            "in": "header",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1, "examples": [example]},
+        }
+        for name, example in told.items()
     ]
     places: dict[str, tuple[str, list[Schema]]] = {
         "/authz/plain/{path}": ("plain", [path]),

@@ -34,6 +34,7 @@ def schemas() -> dict[str, Schema]:
             "minLength": 1,
             "maxLength": CUSTOMER_LENGTH_MAX,
             "description": "Without control characters; percent-encoded in a path.",
+            "examples": ["acme"],
         },
         **_requests(),
         "Decision": _decision(),
@@ -70,7 +71,8 @@ def _requests() -> dict[str, Schema]:
     item, request = found["Item"], found["Body"]
     for schema in (item, request):
         properties = schema["properties"]
-        properties["quantity"] = _nullable(ref("Quantity"))
+        properties["quantity"] = {**_nullable(ref("Quantity")), "examples": [1]}
+        properties["feature"]["examples"] = ["api_calls"]
         kinds = {"type": "object", "additionalProperties": ref("Quantity")}
         properties["usage"] = _nullable(kinds)
         schema.pop("title", None)
@@ -87,11 +89,12 @@ def _requests() -> dict[str, Schema]:
     request["anyOf"] = [{"required": ["feature"]}, {"required": ["items"]}]
     batch = {
         "type": "object",
-        "description": "Requests that are decided each by itself, and answered in their order.",
+        "description": "Requests that are decided each by itself, and answered in their order: one"
+        " that cannot be meant is answered by its problem and harms no other.",
         "properties": {
             "batch": {
                 "type": "array",
-                "items": ref("Request"),
+                "items": {"anyOf": [ref("Request"), {"description": "Answered by a problem."}]},
                 "minItems": 1,
                 "maxItems": BATCH_MAX,
             }
