@@ -23,6 +23,9 @@ NODES_MAX = 100_000
 DEPTH_MAX = 32
 """How deep maps and lists may nest."""
 
+BRACKETS_MAX = 2 * DEPTH_MAX
+"""Open brackets at which a text is given up before it is parsed; the parser takes quadratic time over them."""
+
 _YAML = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_YAML + name for name in ("str", "int", "float", "timestamp", "bool", "null"))
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
@@ -84,6 +87,7 @@ def read_source(text: str, *, is_json: bool) -> Source:
     """Take a text apart; `is_json` says that it must be JSON. Raises Unreadable."""
     if len(text) > TEXT_MAX:
         raise _unreadable(1, 1, "too_large", f"has more than {TEXT_MAX:,} characters")
+    _check_brackets(text)
     try:
         if is_json or text.lstrip()[:1] == "{":
             try:
@@ -96,6 +100,16 @@ def read_source(text: str, *, is_json: bool) -> Source:
         return _Yaml(text).source
     except RecursionError:
         raise _unreadable(1, 1, "too_deep", "nests too deep") from None
+
+
+def _check_brackets(text: str) -> None:
+    open_now = 0
+    for bracket in re.finditer(r"[\[\]{}]", text):
+        open_now = max(0, open_now + (1 if bracket.group() in "[{" else -1))
+        if open_now > BRACKETS_MAX:
+            line = text.count("\n", 0, bracket.start()) + 1
+            column = bracket.start() - text.rfind("\n", 0, bracket.start())
+            raise _unreadable(line, column, "too_deep", "nests too deep")
 
 
 def _unreadable(line: int, column: int, code: str, message: str) -> Unreadable:

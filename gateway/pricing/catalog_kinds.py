@@ -107,6 +107,8 @@ class Shape:
         return {name: item for name, item in known.items() if item is not INVALID}
 
     def _unknown(self, name: str, here: Path, problems: Problems) -> None:
+        if problems.full:
+            return
         meant = closest(name, self.fields, self.also)
         known = "" if meant else f"; it may have {', '.join(self.fields)}"
         message = f"{name!r} is not part of {self.wants}{known}."

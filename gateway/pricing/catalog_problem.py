@@ -9,6 +9,8 @@ from typing import Any
 Path = tuple[str | int, ...]
 """Where in the catalog: names and positions from the top, as `("plans", "pro", "price")`."""
 
+PROBLEMS_MAX = 1000
+"""Problems told at once; whoever has more mends these first."""
 NAMES_SHOWN_MAX = 12
 """How many known names a message lists when none is close to the unknown one."""
 
@@ -39,10 +41,15 @@ class CatalogInvalid(ValueError):
 
 
 class Problems:
-    """The problems found so far; the same one is kept once."""
+    """The problems found so far, up to PROBLEMS_MAX; the same one is kept once."""
 
     def __init__(self) -> None:
         self.found: list[CatalogProblem] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether no more are kept."""
+        return len(self.found) >= PROBLEMS_MAX
 
     def add(
         self,
@@ -57,7 +64,7 @@ class Problems:
         problem = CatalogProblem(
             path=path, code=code, message=message, suggestion=suggestion, at_name=at_name
         )
-        if problem not in self.found:
+        if not self.full and problem not in self.found:
             self.found.append(problem)
 
     def at(self, path: Path) -> bool:
@@ -75,6 +82,8 @@ class Problems:
 
     def unknown(self, path: Path, code: str, what: str, word: str, known: Iterable[str]) -> None:
         """Report a name that is not among the known ones."""
+        if self.full:
+            return
         names = list(known)
         close = closest(word, names)
         shown = ", ".join(names[:NAMES_SHOWN_MAX]) + (", …" if len(names) > NAMES_SHOWN_MAX else "")
