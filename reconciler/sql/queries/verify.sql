@@ -39,7 +39,8 @@ SELECT id, number, customer, currency, period_start, period_end, total, doc FROM
 WHERE status = 'finalized' ORDER BY number;
 
 -- usage_of_periods_ended --
--- What the ledger has of the billing periods of a customer that ended within a span.
+-- What the ledger has of the billing period that an invoice's span lies in: a subscription may begin or end within one.
 SELECT feature, segment, sum(quantity)::bigint, sum(cost) FROM tg.usage
-WHERE customer = %(customer)s AND period_end > %(after)s AND period_end <= %(until)s
+WHERE customer = %(customer)s AND period_start <= %(after)s AND period_end > %(after)s
+  AND %(after)s::timestamptz < %(until)s::timestamptz
 GROUP BY feature, segment ORDER BY feature, segment;

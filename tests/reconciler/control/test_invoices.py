@@ -163,6 +163,7 @@ def test_a_subscription_that_ended_is_billed_for_what_was_used(plane: Plane) -> 
     assert (last["total"], lines_of(last, "base")) == ("0.10", [])
     plane.advance("60 days")
     assert plane.run()["data"] == []
+    assert plane.ok("GET", "/v1/reconciliation?verify=true")["drift"] == []
 
 
 def test_the_tax_of_the_customer_is_on_the_invoice(plane: Plane) -> None:
