@@ -19,7 +19,7 @@ import urllib3
 from deploy import guardian
 from deploy.children import Child, start_child
 from deploy.installation import FILE_NAME, Installation, new_admin_key
-from deploy.stores import Server, postgres_home, start_postgres, start_valkey
+from deploy.stores import Server, forget_postgres, start_postgres, start_valkey
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 60
@@ -30,8 +30,8 @@ RESTARTS_MAX = 5
 LOG_BYTES_MAX = 10_000_000
 """A log larger than this when its part starts is put aside; one older log is kept."""
 
-OWN_NAMES = ("valkey", "postgres", "logs", "demo.json", FILE_NAME)
-"""What `--fresh` may delete in the data folder."""
+OWN_NAMES = ("valkey", "logs", "demo.json", FILE_NAME)
+"""What `--fresh` may delete in the data folder, besides the Postgres of it."""
 
 
 class CannotStart(Exception):
@@ -84,7 +84,7 @@ class Supervisor:
                 stack.callback(signal.signal, number, signal.signal(number, self._asked_to_stop))
             if self.options.fresh:
                 _forget(data)
-            (data / "logs").mkdir(exist_ok=True)
+            (data / "logs").mkdir(exist_ok=True, mode=0o700)
             stack.callback(self._stop)
             self._guardian = _start_guardian()
             yield self._start()
@@ -249,8 +249,8 @@ def _only_one(data: Path) -> Iterator[None]:
 
 
 def _forget(data: Path) -> None:
-    home = postgres_home(data / "postgres")
-    for path in (*(data / name for name in OWN_NAMES), home):
+    forget_postgres(data / "postgres")
+    for path in (data / name for name in OWN_NAMES):
         if path.is_dir():
             shutil.rmtree(path)
         else:

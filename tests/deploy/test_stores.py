@@ -12,13 +12,13 @@ import psycopg
 import pytest
 import redis
 
-from deploy.stores import start_postgres, start_valkey
+from deploy.stores import forget_postgres, start_postgres, start_valkey
 
 PATIENCE_S = 20
 START_BOTH_AND_HANG = """
 import sys, time
 from pathlib import Path
-from deploy.stores import start_postgres, start_valkey
+from deploy.stores import forget_postgres, start_postgres, start_valkey
 directory = Path(sys.argv[1])
 valkey, postgres = start_valkey(directory / "v"), start_postgres(directory / "p", durable=False)
 print(valkey.pid, postgres.pid, flush=True)
@@ -61,6 +61,21 @@ def test_a_long_data_path_still_gets_a_short_socket(store_directory: Path) -> No
     with start_valkey(store_directory / ("long" * 30)) as server:
         assert len(server.url) < 108
         assert redis.Redis.from_url(server.url).ping()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only as root does Postgres run as another user")
+def test_as_root_the_data_go_where_nobody_can_reach_them(store_directory: Path) -> None:
+    closed = store_directory / "closed"
+    closed.mkdir(mode=0o700)
+    with start_postgres(closed / "pg", durable=False) as server:
+        home = Path((closed / "pg" / "home").read_text())
+        assert f"data in {home}" in server.origin
+        psycopg.connect(server.url).close()
+    with start_postgres(closed / "pg", durable=False) as server:
+        assert f"data in {home}" in server.origin
+    assert closed.stat().st_mode & 0o777 == 0o700
+    forget_postgres(closed / "pg")
+    assert not home.exists()
 
 
 def test_a_killed_parent_leaves_no_store_behind(store_directory: Path) -> None:
