@@ -46,7 +46,7 @@ def start_postgres(directory: Path, *, durable: bool = True) -> Server:
     password = _password(directory)
     data = home / "data"
     if not data.exists():
-        _initdb(programs, data, home=home, password=password, identity=identity)
+        _initdb(programs, data, password=password, identity=identity, durable=durable)
     sockets = socket_directory(home, ".s.PGSQL.5432")
     _own(sockets, identity)
     options = {"listen_addresses": "", "unix_socket_directories": str(sockets)}
@@ -166,10 +166,10 @@ def _password(directory: Path) -> str:
 
 
 def _initdb(
-    programs: Path, data: Path, *, home: Path, password: str, identity: Identity | None
+    programs: Path, data: Path, *, password: str, identity: Identity | None, durable: bool
 ) -> None:
     # Made under another name and then renamed: half a cluster is never started.
-    fresh = home / "data.new"
+    fresh = data.with_name("data.new")
     shutil.rmtree(fresh, ignore_errors=True)
     # The password goes in through a pipe: a file would have to be readable by another user.
     reading, writing = os.pipe()
@@ -179,13 +179,14 @@ def _initdb(
     os.close(writing)
     command = [str(programs / "initdb"), "-D", str(fresh), "-U", DATABASE, "-E", "UTF8"]
     command += ["--locale-provider=builtin", "--locale=C", "--builtin-locale=C.UTF-8"]
-    command += ["-A", "scram-sha-256", f"--pwfile=/dev/fd/{reading}", "--no-sync"]
+    command += ["-A", "scram-sha-256", f"--pwfile=/dev/fd/{reading}"]
+    command += [] if durable else ["--no-sync"]
     # The password is 256 random bits: more rounds would only slow every connection down.
     command += ["-c", "scram_iterations=1"]
     try:
         done = subprocess.run(
             command,
-            cwd=home,
+            cwd=data.parent,
             pass_fds=(reading,),
             capture_output=True,
             text=True,

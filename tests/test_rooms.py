@@ -172,7 +172,10 @@ def test_a_script_keeps_numbers_exact(path: str) -> None:
 
 
 def test_sql_is_written_in_sql_files() -> None:
-    statement = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE)\s", re.I)
+    statement = re.compile(
+        r"\s*(SELECT\s.*\sFROM|INSERT\s+INTO|UPDATE\s.*\sSET|DELETE\s+FROM|CREATE\s+TABLE)\s",
+        re.I | re.S,
+    )
     for name in room_files("gateway", "reconciler"):
         for node in ast.walk(tree_of(name)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
