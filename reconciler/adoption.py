@@ -99,9 +99,16 @@ def adopt(
         _fence(redis, [b for b in wanted if metas[b].run_id])
         work = _Adoption(connection, redis, server, offset_ms=offset_ms, now_ms=now_ms)
         work.run(places)
+        work.lose_forgotten(places, metas)
         _note(connection, work.opened, server, now_ms)
     metrics.ADOPTED_BUCKETS.inc(len(work.opened))
-    _tell(server, work, places, metas)
+    log.info(
+        "adopted",
+        run_id=server.run_id,
+        buckets=len(work.opened),
+        rebuilt=len(work.rebuilt),
+        refused=len(work.refused),
+    )
     return Adopted(
         buckets=tuple(sorted(work.opened)),
         rebuilt=tuple(work.rebuilt),
@@ -216,33 +223,26 @@ class _Adoption:
         self._lose(bucket, place, note)
         return True
 
+    def lose_forgotten(
+        self, places: Mapping[int, LedgerPlace], metas: Mapping[int, BucketMeta]
+    ) -> None:
+        """Record it where Redis no longer knows its newest epoch, of which Postgres has nothing."""
+        note = "Redis came back without this epoch; decisions in it, if any, are gone"
+        forgotten = {b for b in self.opened if metas[b].epoch < places[b].adopted_epoch}
+        for bucket in forgotten - set(self.rebuilt):
+            # A bucket that was never copied from has hardly had a decision: it is told in the log only.
+            if places[bucket].epoch:
+                place = LedgerPlace(epoch=places[bucket].adopted_epoch, seq=0, adopted_epoch=0)
+                self._lose(bucket, place, note)
+        if forgotten:
+            log.warning("Redis came back without its newest epoch", buckets=len(forgotten))
+
     def _lose(self, bucket: int, place: LedgerPlace, note: str) -> None:
         loss = Loss(
             bucket=bucket, epoch=place.epoch, from_seq=place.seq + 1, to_seq=None, note=note
         )
         with self._connection.transaction(), self._connection.cursor() as cursor:
             add_loss(cursor, loss, self._now_ms)
-
-
-def _tell(
-    server: RedisServer,
-    work: _Adoption,
-    places: Mapping[int, LedgerPlace],
-    metas: Mapping[int, BucketMeta],
-) -> None:
-    log.info(
-        "adopted",
-        run_id=server.run_id,
-        buckets=len(work.opened),
-        rebuilt=len(work.rebuilt),
-        refused=len(work.refused),
-    )
-    forgotten = [b for b in work.opened if metas[b].epoch < places[b].adopted_epoch]
-    if forgotten:
-        log.warning(
-            "Redis came back without its newest epoch: decisions that were not copied yet, if any, are gone",
-            buckets=len(forgotten),
-        )
 
 
 def take_asked(redis: "Redis") -> set[int]:
