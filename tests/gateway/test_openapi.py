@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from gateway.app import make_app
 from gateway.openapi import document, page
 from tests.gateway.conftest import ADMIN_KEY, World, settings_for
+from tests.gateway.process import serving
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 HOOKS = "tests.gateway.msgpack_for_schemathesis"
@@ -91,32 +92,8 @@ def served(redis_client, valkey_url):
     world.adopt(0)
     world.customer("acme")
     world.key("acme-key", customer="acme")
-    environment = {
-        **os.environ,
-        "REDIS_URL": valkey_url,
-        "TALLYGATE_ADMIN_KEY": ADMIN_KEY,
-        "TALLYGATE_ACCEPT_LOSS": "persistence",
-        "TALLYGATE_DEADLINE_MS": "5000",
-    }
-    command = [sys.executable, "-m", "gateway", "--port", "0"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            yield listening_url(process.stderr)
-        finally:
-            process.terminate()
-
-
-def listening_url(lines):
-    """What the gateway says once it knows its port, after it has opened everything."""
-    url = None
-    for line in lines:
-        event = json.loads(line)
-        if event["event"] == "listening":
-            url = event["url"]
-        if event["event"] == "catalog_live":
-            return url
-    raise AssertionError("the gateway did not start")
+    with serving(valkey_url) as served:
+        yield served.url
 
 
 @pytest.mark.parametrize(
