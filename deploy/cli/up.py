@@ -112,7 +112,7 @@ def _welcome(session: Session, options: Options, seeded: demo.Seeded | None) -> 
     lines = [
         "",
         f"  gateway        {found.gateway_url}      data plane; API reference at /docs",
-        f"  control plane  {found.control_url}      admin API; API reference at /docs",
+        f"  control plane  {found.control_url}      admin API; described at /openapi.json",
         f"  admin key      in {options.data / 'installation.json'}",
     ]
     if seeded is not None:
