@@ -171,7 +171,15 @@ def install(python: Path, wanted: Path, scratch: Path) -> None:
         if run([*command, "--no-deps", "--require-hashes", "-r", str(wanted)], show=True):
             return
         say("uv could not install; trying pip …")
-    command = [*pip(scratch), "--python", str(python), "install", "--quiet", "--no-input"]
+    command = [
+        *pip(scratch),
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-input",
+        "--no-compile",
+    ]
     command += ["--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", str(wanted)]
     if not run(command, show=True):
         sys.exit(
