@@ -62,7 +62,7 @@ def publish(
 ) -> Push:
     """Make a catalog the live one, in the caller's transaction; the same document keeps its version.
 
-    Raises ValueError with the obstacles as `obstacles_to` finds them; nothing is then changed.
+    What speaks against it, `obstacles_to` says beforehand.
     """
     connection.execute(queries["control_catalog_lock"])
     found = connection.execute(
@@ -72,11 +72,11 @@ def publish(
         version = _add_catalog(connection, catalog, source, at_ms=at_ms)
     else:
         version = int(found[0])
-    live = live_version(connection)
-    if (live is not None and live != version) or found is None:
-        connection.execute(queries["control_supersede_pushes"], {"now": instant(at_ms)})
-    elif (last := last_push(connection)) is not None and last.existing == existing:
+    last = last_push(connection)
+    if last is not None and (last.version, last.existing) == (version, existing):
         return last
+    # Only the newest push says where subscriptions belong.
+    connection.execute(queries["control_supersede_pushes"], {"now": instant(at_ms)})
     connection.execute(
         queries["control_add_push"],
         {"version": version, "existing": existing, "now": instant(at_ms)},

@@ -1,6 +1,5 @@
 """The control plane as an ASGI application: which endpoint answers, who may call it, what goes wrong."""
 
-import logging
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,6 +11,7 @@ import anyio
 import msgspec
 import psycopg
 import redis
+import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -52,7 +52,7 @@ from reconciler.settings import Settings
 BODY_BYTES_MAX = 8 * 1_048_576
 CHORES_EVERY_S = 1
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -132,13 +132,13 @@ class Resource:
         except ControlError as error:
             return problem_answer(error, request_id)
         except (psycopg.OperationalError, PoolTimeout) as error:
-            log.warning("postgres did not answer", extra={"error": str(error)})
+            log.warning("postgres did not answer", error=str(error))
             return problem_answer(Unavailable("Postgres does not answer."), request_id)
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            log.warning("redis did not answer", extra={"error": str(error)})
+            log.warning("redis did not answer", error=str(error))
             return problem_answer(Unavailable("Redis does not answer."), request_id)
         except Exception:
-            log.exception("an endpoint failed", extra={"request_id": request_id})
+            log.exception("an endpoint failed", request_id=request_id)
             return problem_answer(Unexpected(), request_id)
 
     def _operation(self, method: str) -> Operation:

@@ -18,6 +18,8 @@ FAULTS_MAX = 100
 DEPTH_MAX = 32
 """Objects and lists inside each other."""
 
+INTEGER_MAX = 2**53 - 1
+
 T = TypeVar("T")
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -30,6 +32,7 @@ def read_json(raw: bytes) -> Any:
     try:
         value = json.loads(
             raw.decode("utf-8"),
+            parse_int=_integer,
             parse_float=_decimal,
             parse_constant=_no_constant,
             object_pairs_hook=_object,
@@ -101,6 +104,12 @@ def _decimal(text: str) -> Decimal:
     if _EXPONENT.search(text):
         raise ValueError(f"write the number {text[:40]} without an exponent")
     return Decimal(text)
+
+
+def _integer(text: str) -> int:
+    if len(text) > len(str(INTEGER_MAX)) + 1 or abs(int(text)) > INTEGER_MAX:
+        raise ValueError(f"the number {text[:40]} is larger than 2^53 - 1; send it as a string")
+    return int(text)
 
 
 def _no_constant(text: str) -> Any:

@@ -26,7 +26,8 @@ CUSTOMER_LENGTH_MAX = 255
 
 T = TypeVar("T")
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What no id, cursor or word in a query holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +66,14 @@ class Call:
     request_id: str
 
     def part(self, name: str) -> str:
-        """A path parameter, decoded. Raises Malformed for bytes that are not text."""
+        """A path parameter, decoded. Raises Malformed for bytes that are no text an id could be."""
         try:
-            return unquote_to_bytes(self.path[name]).decode("utf-8")
+            text = unquote_to_bytes(self.path[name]).decode("utf-8")
         except UnicodeDecodeError:
             raise Malformed(f"The {name} in the path is not percent-encoded UTF-8.") from None
+        if CONTROL.search(text):
+            raise Malformed(f"The {name} in the path holds control characters.")
+        return text
 
     @property
     def customer(self) -> str:
@@ -85,7 +89,7 @@ class Call:
                 faults.append(unknown_name("query parameter", name, list(names), f"?{name}"))
             elif name in found:
                 raise Invalid.at(f"?{name}", f"The query parameter {name!r} stands twice.")
-            elif _CONTROL.search(value):
+            elif CONTROL.search(value):
                 raise Invalid.at(f"?{name}", f"The value of {name!r} holds control characters.")
             found[name] = value
         if faults:
@@ -133,7 +137,7 @@ class Operation:
 
 def customer_id(text: str, pointer: str) -> str:
     """A customer id: 1 to 255 characters without control characters. Raises Invalid."""
-    if not 1 <= len(text) <= CUSTOMER_LENGTH_MAX or _CONTROL.search(text):
+    if not 1 <= len(text) <= CUSTOMER_LENGTH_MAX or CONTROL.search(text):
         raise Invalid.at(
             pointer, "A customer id has 1 to 255 characters and no control characters."
         )

@@ -1,19 +1,21 @@
 """What requests could not finish themselves: pushes to a Redis that was away, moves to a new catalog."""
 
-import logging
+from typing import Any
 
 import psycopg
 import redis
+import structlog
 from psycopg_pool import PoolTimeout
 
-from reconciler.catalog_moves import move_a_page
+from lua import keys
+from reconciler.catalog_moves import live_version, move_a_page
 from reconciler.control.call import Parts
-from reconciler.publisher import push_pending
+from reconciler.publisher import push_catalog, push_pending
 
 PAGES_MAX = 20
 """Pages of a catalog move in one round; the next round goes on."""
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def do_chores(parts: Parts) -> None:
@@ -25,7 +27,15 @@ def do_chores(parts: Parts) -> None:
                     break
                 push_pending(connection, parts.redis)
             push_pending(connection, parts.redis)
+            if _shown_version(parts) != live_version(connection):
+                push_catalog(connection, parts.redis)
     except (psycopg.OperationalError, PoolTimeout, redis.RedisError) as error:
-        log.warning("a store is away; chores wait", extra={"error": str(error)})
+        log.warning("a store is away; chores wait", error=str(error))
     except Exception:
         log.exception("a chore failed")
+
+
+def _shown_version(parts: Parts) -> int | None:
+    """The catalog that gateways see."""
+    version: Any = parts.redis.hget(keys.CATALOG, "version")
+    return None if version is None else int(version)

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from reconciler.control.call import Answer
+from reconciler.clock import INSTANT_MS_MAX
+from reconciler.control.call import CONTROL, Answer
 from reconciler.control.errors import Invalid
 
 
@@ -34,8 +35,13 @@ def read_cursor(text: str, *kinds: type) -> list[Any]:
         fits = isinstance(values, list) and [type(each) for each in values] == list(kinds)
     except (ValueError, binascii.Error, RecursionError):
         fits = False
-    if not fits or any(isinstance(each, int) and not 0 <= each < 2**53 for each in values):
-        raise Invalid.at("?after", "after is a cursor that an earlier answer called next.")
-    if any(isinstance(each, str) and "\x00" in each for each in values):
+    if not fits or not all(_can_be_there(each) for each in values):
         raise Invalid.at("?after", "after is a cursor that an earlier answer called next.")
     return list(values)
+
+
+def _can_be_there(value: str | int) -> bool:
+    """Whether a list could have ended at it: an instant, or text that Postgres can hold."""
+    if isinstance(value, int):
+        return 0 <= value < INSTANT_MS_MAX
+    return not CONTROL.search(value)

@@ -20,7 +20,7 @@ from reconciler.control.call import (
 )
 from reconciler.control.errors import Invalid, NotFound
 from reconciler.control.pages import answer_page, cursor, read_cursor
-from reconciler.phases import account_of, catalog_of, phases_of
+from reconciler.phases import account_of, catalog_of
 from reconciler.sql import queries
 
 FROM_DEFAULT_MS = 31 * 86_400_000
@@ -44,7 +44,6 @@ def get_usage(parts: Parts, call: Call) -> Answer:
         from_ms = instant_of(asked, "from", max(0, to_ms - FROM_DEFAULT_MS))
         if from_ms > to_ms:
             raise Invalid.at("?from", "from must not be after to.")
-        scales = scales_of(connection, customer)
         rows = connection.execute(
             queries["control_usage"],
             {
@@ -59,6 +58,7 @@ def get_usage(parts: Parts, call: Call) -> Answer:
                 "limit": limit + 1,
             },
         ).fetchall()
+        scales = _scales(connection, {row[1] for row in rows})
     return answer_page(
         rows,
         limit,
@@ -67,15 +67,14 @@ def get_usage(parts: Parts, call: Call) -> Answer:
     )
 
 
-def scales_of(connection: Connection[Any], customer: str) -> dict[str, int]:
-    """The scale of every feature the customer may have used: it never changes once it was given."""
-    versions = {phase.catalog for phase in phases_of(connection, customer)}
-    live = live_version(connection)
-    scales: dict[str, int] = {}
-    for version in sorted(versions | ({live} if live is not None else set())):
-        catalog = catalog_of(connection, version)
-        scales |= {name: feature.scale for name, feature in catalog.features.items()}
-    return scales
+def _scales(connection: Connection[Any], features: set[str]) -> dict[str, int]:
+    """The scale of each feature, which never changes once a catalog has given it."""
+    version = live_version(connection)
+    live = {} if version is None else catalog_of(connection, version).features
+    if features <= live.keys():
+        return {name: feature.scale for name, feature in live.items()}
+    rows = connection.execute(queries["control_feature_scales"]).fetchall()
+    return {feature: int(scale or 0) for feature, scale in rows}
 
 
 def _plain(row: Any, scale: int) -> dict[str, Any]:

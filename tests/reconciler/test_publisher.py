@@ -1,5 +1,6 @@
 """What Postgres has decided reaches Redis: at once, later, again, and never an older one last."""
 
+import time
 from typing import Any
 
 import psycopg
@@ -37,6 +38,22 @@ def test_a_change_while_redis_is_away_is_202_and_pushed_later(
     assert push_pending(connection, redis_client) == 0
 
 
+def test_what_could_not_be_pushed_is_pushed_without_being_asked(
+    redis_client: Redis, connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    with running_plane(away(), connection, database_url) as plane:
+        plane.ask("PUT", "/v1/catalog", CATALOG, content_type="application/yaml")
+        plane.ok("PUT", "/v1/customers/acme", {})
+        plane.ask("PUT", "/v1/customers/acme/subscription", {"plan": "pro"})
+    assert not redis_client.keys()
+    with running_plane(redis_client, connection, database_url):
+        for _ in range(100):
+            if redis_client.exists(keys.CATALOG, keys.entitlement("acme")) == 2:
+                return
+            time.sleep(0.05)
+    raise AssertionError("chores did not push within five seconds")
+
+
 def test_everything_can_be_sent_again_to_a_redis_that_forgot(
     redis_client: Redis, connection: psycopg.Connection[Any], database_url: str
 ) -> None:
@@ -68,7 +85,7 @@ def test_an_older_entitlement_never_takes_the_place_of_a_newer_one(
 def test_gateways_hear_of_a_change_after_it_is_in_redis(
     redis_client: Redis, connection: psycopg.Connection[Any], database_url: str
 ) -> None:
-    listener = redis_client.pubsub(ignore_subscribe_messages=True)
+    listener: Any = redis_client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     listener.subscribe(keys.CHANGES)
     with running_plane(redis_client, connection, database_url) as plane:
         plane.push()

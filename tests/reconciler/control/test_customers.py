@@ -81,6 +81,8 @@ def test_what_is_well_formed_and_wrong_is_listed_together(plane: Plane) -> None:
         ('{"name": "a\\u0000b"}', 400),
         ('{"name": "\\ud800"}', 400),
         ('{"metadata": {"x": 1.5}}', 422),
+        ('{"metadata": {"x": 9007199254740992}}', 400),
+        ('{"metadata": {"x": 1e2}}', 400),
         ("[" * 100_000, 400),
         (b"\xff", 400),
     ],

@@ -99,8 +99,17 @@ def test_a_denial_is_found_by_its_id(plane: Plane) -> None:
     _, now = used(plane)
     deny(plane, "d-42", now)
     assert plane.ok("GET", "/v1/decisions/d-42")["reason"] == "allowance_exhausted"
-    for unknown in ("d-43", "0000-1-1", "9999-1-1", "x", "%00"):
+    for unknown in ("d-43", "0000-1-1", "9999-1-1", "x"):
         assert plane.ask("GET", f"/v1/decisions/{unknown}").status == 404
+
+
+def test_ids_and_cursors_that_nobody_gave_are_clear_errors(plane: Plane) -> None:
+    plane.ok("PUT", "/v1/customers/acme", {})
+    for path in ("/v1/decisions/%00", "/v1/invoices/%00", "/v1/keys/%00", "/v1/keys/%FF"):
+        assert plane.ask("GET", path).status == 400
+    for after in ("x", "W10", "WzQ1MDM1OTk2MjczNzA0OTUsICJhIl0", "WzEsICJcdWQ4MDAiXQ", "%C3%BC"):
+        for path in ("/v1/keys", "/v1/invoices", "/v1/customers/acme/usage"):
+            assert plane.ask("GET", f"{path}?after={after}").status == 422, (path, after)
 
 
 def test_reconciliation_shows_lag_until_the_log_is_copied(plane: Plane) -> None:

@@ -2,6 +2,7 @@ import threading
 from decimal import Decimal
 from typing import Any
 
+from reconciler.upcoming import upcoming
 from tests.reconciler.control.plane import CATALOG, Plane
 
 UPCOMING = "/v1/customers/acme/invoices/upcoming"
@@ -58,6 +59,16 @@ def test_the_upcoming_invoice_is_what_the_period_is_billed_for(plane: Plane) -> 
     assert upcoming["period"] == invoice["period"]
     (data,) = [line for line in lines_of(invoice, "usage") if line["feature"] == "data"]
     assert (data["quantity"], data["amount"]) == ("1.500000", "0.13")
+
+
+def test_without_postgres_the_upcoming_invoice_has_its_usage_lines(plane: Plane) -> None:
+    plane.push()
+    plane.subscribe("acme")
+    plane.consume("acme", 110)
+    whole = plane.ok("GET", UPCOMING)
+    partial = upcoming(None, plane.redis, "acme").to_plain()
+    assert partial["partial"] is True
+    assert partial["lines"] == lines_of(whole, "usage")
 
 
 def test_the_upcoming_invoice_needs_no_ledger(plane: Plane) -> None:

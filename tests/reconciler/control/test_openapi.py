@@ -37,7 +37,8 @@ def api(valkey_url: str, postgres_server: Any, migrated_template: str) -> Any:
 
 def test_no_input_makes_the_server_fail(api: Plane) -> None:
     document = schemathesis.openapi.from_url(f"{api.url}/openapi.json")
-    for found in document.get_all_operations():
+    operations: Any = document.get_all_operations()
+    for found in operations:
         _try(found.ok())
 
 
