@@ -20,6 +20,7 @@ plans:
   large: {name: Large, price: 20, features: {api_calls: {included: 50, reset: hour}}}
   stacked:
     name: Stacked
+    price: 30
     features:
       api_calls:
         included: unlimited
