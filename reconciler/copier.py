@@ -88,9 +88,7 @@ class Copier:
         count: int,
         block_ms: int,
     ) -> dict[bytes, Entries]:
-        places: dict[Any, Any] = {
-            key: f"{behind[key].epoch}-{behind[key].seq}" for key in chosen
-        }
+        places: dict[Any, Any] = {key: f"{behind[key].epoch}-{behind[key].seq}" for key in chosen}
         reply: Any = self._redis.xread(places, count=count, block=block_ms or None)
         return dict(reply.items() if isinstance(reply, Mapping) else reply or ())
 

@@ -14,6 +14,7 @@ from redis import Redis
 from gateway.pricing.money import round_amount
 from lua import keys
 from reconciler.bucket_proof import BucketProof
+from reconciler.clock import instant, parse_rfc3339
 from reconciler.documents import EntitlementDocuments
 from reconciler.drift import Drift
 from reconciler.ledger import read_epoch_ends, read_positions
@@ -156,24 +157,33 @@ def _usage_wrong(
     end: datetime,
     doc: dict[str, Any],
 ) -> Iterator[str]:
-    """Do the usage lines say what the ledger says of the period?"""
-    billed: dict[tuple[str, int], tuple[int, Decimal]] = {
-        (line["feature"], line["segment"]): (_base_units(line["quantity"]), Decimal(line["exact"]))
-        for line in doc["lines"]
-        if line["kind"] == "usage"
-    }
+    """Do the usage lines say what the ledger says, and is nothing of the period left out?"""
     found = connection.execute(
-        queries["usage_of_periods_ended"], {"customer": customer, "after": start, "until": end}
-    )
-    counted = {(feature, segment): (quantity, cost) for feature, segment, quantity, cost in found}
-    nothing = (0, Decimal(0))
-    for key in sorted(billed.keys() | counted.keys()):
-        line, ledger = billed.get(key, nothing), counted.get(key, nothing)
-        if line != ledger:
-            yield (
-                f"{key[0]}, segment {key[1]}: billed {line[0]} base units for {line[1]}, "
-                f"the ledger has {ledger[0]} for {ledger[1]}"
-            )
+        queries["usage_of_span"], {"customer": customer, "start": start, "end": end}
+    ).fetchall()
+    billed = set()
+    for line in doc["lines"]:
+        if line["kind"] != "usage":
+            continue
+        key = (line["feature"], line["segment"])
+        billed.add(key)
+        said = (_base_units(line["quantity"]), Decimal(line["exact"]))
+        at = instant(parse_rfc3339(line["period"]["start"]))
+        # A line's period may begin within a billing period, where a subscription did.
+        sums = [tuple(row[4:]) for row in found if row[:2] == key and row[2] <= at < row[3]]
+        if said not in sums:
+            yield f"{_segment(*key)}: billed {_used(*said)}, the ledger has {_used(*(sums or [(0, 0)])[-1])}"
+    for feature, segment, period_start, _, *sums in found:
+        if start <= period_start < end and any(sums) and (feature, segment) not in billed:
+            yield f"{_segment(feature, segment)}: not billed, the ledger has {_used(*sums)}"
+
+
+def _segment(feature: str, segment: int) -> str:
+    return f"{feature}, segment {segment}"
+
+
+def _used(quantity: int, cost: Decimal) -> str:
+    return f"{quantity} base units for {cost}"
 
 
 def _base_units(quantity: int | str) -> int:

@@ -7,6 +7,7 @@ from psycopg.types.json import Jsonb
 
 from gateway.pricing.window import Span
 from lua import keys
+from reconciler.clock import milliseconds, rfc3339
 from reconciler.drift import Drift
 from reconciler.verify import verify
 from tests.lua.calls import feature, limit, per_unit
@@ -200,7 +201,7 @@ def test_a_known_loss_is_not_told_as_a_missing_row(busy, prove):
 
 def invoice(busy: Decisions, exact: str, amount: str, quantity: int) -> None:
     """A finalized invoice of globex's running period."""
-    line = {
+    line: dict[str, Any] = {
         "kind": "usage",
         "feature": "api_calls",
         "segment": 1,
@@ -209,7 +210,11 @@ def invoice(busy: Decisions, exact: str, amount: str, quantity: int) -> None:
         "exact": exact,
         "amount": amount,
     }
-    doc = {"lines": [line], "subtotal": amount, "total": amount}
+    (start,) = busy.connection.execute(
+        "SELECT min(period_start) FROM tg.usage WHERE customer = 'globex'"
+    ).fetchone()
+    line["period"] = {"start": rfc3339(milliseconds(start))}
+    doc = {"lines": [line] if quantity else [], "subtotal": amount, "total": amount}
     busy.connection.execute(
         "INSERT INTO tg.catalogs VALUES (1, repeat('0', 64), '{}', '', now()) ON CONFLICT DO NOTHING"
     )
@@ -233,7 +238,12 @@ def test_an_invoice_of_what_the_ledger_has_is_no_drift(busy, prove):
 
 @pytest.mark.parametrize(
     ("exact", "amount", "quantity"),
-    [("0.212", "0.21", 64), ("0.216", "0.22", 63), ("0.216", "0.21", 64)],
+    [
+        ("0.212", "0.21", 64),
+        ("0.216", "0.22", 63),
+        ("0.216", "0.21", 64),
+        ("0", "0", 0),
+    ],
 )
 def test_an_invoice_of_something_else_is_named(busy, prove, exact, amount, quantity):
     invoice(busy, exact, amount, quantity)

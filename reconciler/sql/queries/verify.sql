@@ -38,9 +38,8 @@ ORDER BY 1, 2, 3, 4, 5, 6 LIMIT %(limit)s;
 SELECT id, number, customer, currency, period_start, period_end, total, doc FROM tg.invoices
 WHERE status = 'finalized' ORDER BY number;
 
--- usage_of_periods_ended --
--- What the ledger has of the billing period that an invoice's span lies in: a subscription may begin or end within one.
-SELECT feature, segment, sum(quantity)::bigint, sum(cost) FROM tg.usage
-WHERE customer = %(customer)s AND period_start <= %(after)s AND period_end > %(after)s
-  AND %(after)s::timestamptz < %(until)s::timestamptz
-GROUP BY feature, segment ORDER BY feature, segment;
+-- usage_of_span --
+-- What the ledger has of a customer's billing periods that touch a span.
+SELECT feature, segment, period_start, period_end, sum(quantity)::bigint, sum(cost) FROM tg.usage
+WHERE customer = %(customer)s AND period_start < %(end)s AND period_end > %(start)s
+GROUP BY feature, segment, period_start, period_end ORDER BY feature, segment, period_start;
