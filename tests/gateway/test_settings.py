@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+import gateway
 from gateway.settings import VARIABLES, Settings, SettingsInvalid, duration_ms
 
 
@@ -15,6 +18,11 @@ def test_an_empty_environment_gives_the_documented_defaults():
 
 def test_every_variable_is_a_field():
     assert set(VARIABLES) <= set(Settings.__dataclass_fields__)
+
+
+def test_every_variable_is_in_the_readme():
+    text = Path(gateway.__file__).with_name("README.md").read_text()
+    assert [variable for variable, _ in VARIABLES.values() if f"`{variable}`" not in text] == []
 
 
 def test_a_value_remembers_where_it_came_from():
