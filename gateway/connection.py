@@ -8,7 +8,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
@@ -72,8 +72,7 @@ class Address:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(NamedTuple):
     """The server a connection was opened to, as it named itself then."""
 
     run_id: str
@@ -177,7 +176,11 @@ class Connection:
         return 0 if self._protocol is None else len(self._protocol.waiting)
 
     def send(self, args: tuple[Any, ...]) -> "asyncio.Future[Any]":
-        """Send one command now, with this tick's others; the future gives the reply.
+        """`send_packed` of a command that is not packed yet."""
+        return self.send_packed(hiredis.pack_command(args))
+
+    def send_packed(self, packed: bytes) -> "asyncio.Future[Any]":
+        """Send one command, as RESP, with this tick's others; the future gives the reply.
 
         A reply that is an error is given as `hiredis.ReplyError`, not raised. Raises RedisUnavailable or
         Overloaded when nothing was sent; the future raises OutcomeUnknown when no reply came in time.
@@ -187,7 +190,7 @@ class Connection:
             raise RedisUnavailable
         if len(protocol.waiting) >= IN_FLIGHT_MAX:
             raise Overloaded
-        return protocol.send(hiredis.pack_command(args), self._loop.time() + self._deadline_s)
+        return protocol.send(packed, self._loop.time() + self._deadline_s)
 
     async def execute(self, *args: str | bytes | int) -> Any:
         """Send one command and await its reply. Raises what `send` does, and RedisUnavailable for an error reply."""

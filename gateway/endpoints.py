@@ -140,20 +140,22 @@ class Decide(Endpoint):
         if isinstance(body, Batch):
             wire = await self._batch(body, form, caller, found, name)
         else:
-            wire, replayed = await self._one(body, caller, found.idempotency_key, name)
+            request = self._request(body, caller, found.idempotency_key, name)
+            decisions = await self._enforcer.decide(self._verb, request, caller)
+            wire = to_wire(decisions[0]) if body.items is None else wire_of_items(decisions)
+            replayed = decisions[0].replayed
         self._metrics.decision_seconds(self._verb, time.perf_counter() - started)
         await send_wire(send, _answer_format(found.accept, form), wire, name, replayed=replayed)
 
-    async def _one(
+    def _request(
         self, body: Body, caller: Caller, header_key: str | None, name: str
-    ) -> tuple[dict[str, Any], bool]:
+    ) -> UsageRequest:
+        """What is asked, by one who may ask it. Raises Forbidden, Invalid."""
         request = _usage_request(body, caller, header_key, name)
         scope = SCOPES[self._verb]
         for item in body.items or (body,):
             caller.require(scope, request.customer, item.feature)
-        decisions = await self._enforcer.decide(self._verb, request, caller)
-        wire = to_wire(decisions[0]) if body.items is None else wire_of_items(decisions)
-        return wire, decisions[0].replayed
+        return request
 
     async def _batch(
         self, batch: Batch, form: Format, caller: Caller, found: _Headers, name: str
@@ -165,7 +167,10 @@ class Decide(Endpoint):
 
         async def one(raw: Any) -> dict[str, Any]:
             try:
-                return (await self._one(form.read_one(raw), caller, None, name))[0]
+                body = form.read_one(raw)
+                request = self._request(body, caller, None, name)
+                decisions = await self._enforcer.decide(self._verb, request, caller)
+                return to_wire(decisions[0]) if body.items is None else wire_of_items(decisions)
             except GatewayError as error:
                 return problem_members(error, name)
 

@@ -1,6 +1,7 @@
 """Entitlements in memory, laid out for decisions; Redis says when one is out of date."""
 
 from collections import OrderedDict
+from typing import Any
 
 import msgpack
 
@@ -21,13 +22,15 @@ UNLIMITED = "unlimited"
 class Prepared:
     """One feature of one customer, ready to be sent: its Ask and the script operands that never change with it."""
 
-    __slots__ = ("after", "ask", "before", "key")
+    __slots__ = ("after", "ask", "before", "key", "packed")
 
     def __init__(self, asked: Ask, key: bytes) -> None:
         self.ask = asked
         self.key = key
         self.before = asked.feature.feature.encode()
         self.after = _operands(asked)
+        self.packed: dict[str, tuple[Any, bytes, bytes, bytes, bytes]] = {}
+        """Parts of the packed command by verb, for `Counters`."""
 
     def operands(self, quantity: int) -> list[bytes]:
         """One item of ARGV, as lua/lib/item.lua reads it."""

@@ -32,7 +32,6 @@ HTTP_STATUS = {
 """What to answer the end user with, by reason; the catalog's `statuses` may change one."""
 
 _end_ms = attrgetter("end_ms")
-_left = attrgetter("left")
 
 
 class WindowCount(NamedTuple):
@@ -137,7 +136,9 @@ class Decision:
     id: str | None = None
     would: str | None = None
     balance: int | None = 0
+    """What is left that is paid for and that no enforced limit forbids; None when unlimited."""
     available: int | None = 0
+    """How much more would be allowed right now; None when nothing bounds it."""
     used: int = 0
     limit: int | None = None
     resets_at_ms: int | None = None
@@ -147,6 +148,8 @@ class Decision:
     beyond: int = 0
     cost: int = 0
     bounds: Sequence[Bound] = ()
+    binding: Bound | None = None
+    """The bound that denied (of several, the last to reset), else the one with least left."""
     segment_overage: int = 0
     segment_cost: int = 0
     plan: str | None = None
@@ -161,23 +164,38 @@ def describe(
     ask: Ask, outcome: Outcome, *, at_ms: int, decision_id: str | None, refused: bool = False
 ) -> Decision:
     """The decision from its numbers. `refused`: another item of the same request denied."""
-    entitlement = ask.entitlement
-    bounds = [
-        Bound(name, every, used, most, end_ms, max(0, most - used), reason, enforce, paid)
-        for name, every, most, window, reason, enforce, paid in ask.ceilings
-        for used, end_ms in (outcome.windows[window],)
-    ]
+    entitlement, feature = ask.entitlement, ask.feature
+    bounds = []
+    binding: Bound | None = None
+    balance: int | None = None
+    available: int | None = None
+    exceeded = False
+    for name, every, most, window, reason, enforce, paid in ask.ceilings:
+        used, end_ms = outcome.windows[window]
+        left = most - used if most > used else 0
+        bound = Bound(name, every, used, most, end_ms, left, reason, enforce, paid)
+        bounds.append(bound)
+        if binding is None or left < binding.left:
+            binding = bound
+        if balance is None or left < balance:
+            balance = left if enforce or paid else balance
+        if enforce and (available is None or left < available):
+            available = left
+        exceeded = exceeded or used > most
     denied = outcome.denied
     applied = not (denied or refused)
-    over = _over(bounds, 0 if applied else outcome.quantity)
+    over = _over(bounds, 0 if applied else outcome.quantity) if exceeded or not applied else []
     reason, would = _reason(ask, outcome, over)
     if refused and not denied:
         reason, would = "not_attempted", None
-    binding = _binding(bounds, over if denied else ())
+    if denied:
+        binding = max(over, key=_end_ms)
+    if feature.included == 0 and feature.overage != "block":
+        balance = 0
     decision = Decision(
         ask=ask,
         customer=entitlement.customer,
-        feature=ask.feature.feature,
+        feature=feature.feature,
         allowed=applied,
         reason=reason,
         http_status=entitlement.statuses.get(reason) or HTTP_STATUS[reason],
@@ -185,9 +203,10 @@ def describe(
         at_ms=at_ms,
         id=decision_id,
         would=would,
-        balance=_balance(ask, bounds),
-        available=_available(ask, bounds),
+        balance=balance,
+        available=available if feature.enforce else None,
         bounds=bounds,
+        binding=binding,
         segment_overage=outcome.segment_overage,
         segment_cost=outcome.segment_cost,
         plan=entitlement.plan,
@@ -229,27 +248,6 @@ def _reason(ask: Ask, outcome: Outcome, over: Sequence[Bound]) -> tuple[str, str
     if outcome.overage:
         return "overage", None
     return ("unlimited" if ask.feature.included is None else "included"), None
-
-
-def _binding(bounds: Sequence[Bound], denying: Sequence[Bound]) -> Bound | None:
-    """The bound that denied (of several, the last to reset), else the one with least left."""
-    if denying:
-        return max(denying, key=_end_ms)
-    return min(bounds, key=_left, default=None)
-
-
-def _balance(ask: Ask, bounds: Sequence[Bound]) -> int | None:
-    """What is left that is paid for and that no enforced limit forbids; None when unlimited."""
-    if ask.feature.included == 0 and ask.feature.overage != "block":
-        return 0
-    return min([bound.left for bound in bounds if bound.enforce or bound.paid], default=None)
-
-
-def _available(ask: Ask, bounds: Sequence[Bound]) -> int | None:
-    """How much more would be allowed right now; None when nothing bounds it."""
-    if not ask.feature.enforce:
-        return None
-    return min([bound.left for bound in bounds if bound.enforce], default=None)
 
 
 def _retry_after_ms(over: Sequence[Bound], quantity: int, at_ms: int) -> int | None:

@@ -1,5 +1,7 @@
 """The words a person reads: one sentence on what is left or why not, and what can be done."""
 
+from functools import lru_cache
+
 from gateway.pricing.decision import Decision
 from gateway.pricing.money import format_quantity
 
@@ -86,6 +88,7 @@ def _amount(decision: Decision, base: int) -> str:
     return f"{int(whole):,}.{fraction}" if fraction else f"{int(whole):,}"
 
 
+@lru_cache(maxsize=1_000)
 def _within(every: str) -> str:
     """ "this hour", "these 5 hours", "this billing period", or nothing for a window that never ends."""
     if every == "never":
@@ -102,10 +105,8 @@ def _resets(decision: Decision) -> str:
 
 
 def _denial(decision: Decision) -> str:
-    bound = max(
-        (b for b in decision.bounds if b.enforce and b.used + decision.quantity > b.max),
-        key=lambda b: b.end_ms,
-    )
+    bound = decision.binding
+    assert bound is not None, "a denial has a bound that denied"
     what = f"{_amount(decision, bound.max)} {_name(decision)}"
     if bound.left == 0:
         said = f"All {what}{_within(bound.every)} are used."
@@ -114,24 +115,22 @@ def _denial(decision: Decision) -> str:
             f"{_amount(decision, decision.quantity)} asked for, but only "
             f"{_amount(decision, bound.left)} of {what}{_within(bound.every)} left."
         )
-    if decision.retry_after_ms is None and bound.end_ms != decision.resets_at_ms:
-        return said
-    if decision.retry_after_ms is None:
-        return f"{said} That is more than one window holds.{_resets(decision)}"
+    if decision.quantity > bound.max:
+        said += " That is more than one window holds."
     return said + _resets(decision)
 
 
 def _standing(decision: Decision) -> str:
-    if decision.limit is None:
+    bound = decision.binding
+    if bound is None:
         return f"{_amount(decision, decision.used)} {_name(decision)} used."
-    binding = min(decision.bounds, key=lambda b: b.left)
-    within = _within(binding.every)
-    if decision.overage or (binding.left == 0 and binding.used > binding.max):
+    within = _within(bound.every)
+    if decision.overage or bound.used > bound.max:
         return (
-            f"{_amount(decision, binding.used)} {_name(decision)} used{within}, "
-            f"{_amount(decision, binding.max)} included.{_resets(decision)}"
+            f"{_amount(decision, bound.used)} {_name(decision)} used{within}, "
+            f"{_amount(decision, bound.max)} included.{_resets(decision)}"
         )
     return (
-        f"{_amount(decision, binding.left)} of {_amount(decision, binding.max)} "
+        f"{_amount(decision, bound.left)} of {_amount(decision, bound.max)} "
         f"{_name(decision)} left{within}.{_resets(decision)}"
     )
