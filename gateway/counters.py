@@ -200,7 +200,8 @@ class Counters:
             stamp.pack(holding.version, entitlement.plan, entitlement.catalog),
             *items,
         )
-        return hiredis.pack_command(command)
+        packed: bytes = hiredis.pack_command(command)
+        return packed
 
     def _pack_usual(
         self,
