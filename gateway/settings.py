@@ -37,7 +37,6 @@ class Settings:
     """Whether the script reads the server's run id itself; auto: chosen by what is found."""
     retry_after_max_s: int = 3_600
     idempotency_retention_ms: int = 24 * 3_600_000
-    log_retention_ms: int = 3_600_000
     on_outage: Literal["closed", "bounded"] = "bounded"
     test_clock: bool = False
     """Whether an offset in a bucket's meta is added to Redis time."""
@@ -181,7 +180,6 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
         "TALLYGATE_IDEMPOTENCY_RETENTION",
         _duration(60_000, 35 * _UNITS_MS["day"]),
     ),
-    "log_retention_ms": ("TALLYGATE_LOG_RETENTION", _duration(1_000, 35 * _UNITS_MS["day"])),
     "on_outage": ("TALLYGATE_ON_OUTAGE", _choice("closed", "bounded", later=("open",))),
     "test_clock": ("TALLYGATE_TEST_CLOCK", _switch),
     "authz_customer_header": ("TALLYGATE_AUTHZ_CUSTOMER", _customer_header),
