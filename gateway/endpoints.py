@@ -29,12 +29,10 @@ from gateway.codec import (
 )
 from gateway.enforcer import Enforcer
 from gateway.errors import (
-    Fault,
     GatewayError,
     Invalid,
     Malformed,
     MethodNotAllowed,
-    NotSupportedYet,
     TooLarge,
     Unauthenticated,
     Unexpected,
@@ -253,10 +251,8 @@ def _usage_request(body: Body, caller: Caller, header_key: str | None, name: str
         level = next(iter(body.entity))
         raise invalid(f"/entity/{level}", f"The catalog declares no entity {level!r}.")
     if body.at is not None:
-        raise NotSupportedYet(
-            "`at` is not supported yet: usage is recorded at the time it arrives.",
-            errors=[Fault(pointer="/at", code="not_supported_yet", detail="not supported yet")],
-        )
+        said = "`at` is not supported yet: usage is recorded at the time it arrives."
+        raise invalid("/at", said, code="not_supported_yet")
     _check_items(body)
     return UsageRequest(
         customer=check_customer(customer),
