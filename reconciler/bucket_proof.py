@@ -72,9 +72,10 @@ class BucketProof:
         self._follow(row)
 
     def _say_altered(self, row: Row) -> None:
-        where = f"decision {row.id} item {row.item}"
         self._found(
-            "chain", where, "the row is not the one that was written, or one before it was removed"
+            "chain",
+            _name(row),
+            "the row is not the one that was written, or one before it was removed",
         )
 
     def _say_missing(self, missing: list[Place]) -> None:
@@ -105,7 +106,7 @@ class BucketProof:
             return
         for row, entry in zip(rows, logged, strict=False):
             if replace(row, stamp={}) != replace(entry, stamp={}):
-                where = f"decision {row.id} item {row.item}"
+                where = _name(row)
                 self._found(
                     "log", where, f"the ledger and the log differ: {_difference(row, entry)}"
                 )
@@ -123,7 +124,7 @@ class BucketProof:
 
     def _follow(self, row: Row) -> None:
         """Does a row continue the sums of those before it, and cost what it must? Count it."""
-        where = f"decision {row.id} item {row.item}"
+        where = _name(row)
         period = (row.customer, row.feature, row.period_start_ms, row.period_end_ms)
         self._continue(self._used, period, row.used_after, row.quantity, "used_after", where)
         segment = (*period, row.segment)
@@ -165,6 +166,10 @@ class BucketProof:
             where = f"counter of {customer} {feature}"
             for message in _counter_differences(counter, counted, self._snapshot.now_ms):
                 self._found("counter", where, message)
+
+
+def _name(row: Row) -> str:
+    return f"decision {row.id} item {row.item}, {row.customer} {row.feature}"
 
 
 def _difference(row: Row, entry: Row) -> str:

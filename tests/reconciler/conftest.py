@@ -4,6 +4,7 @@ import psycopg
 import pytest
 from redis import Redis
 
+from lua import keys
 from tests.reconciler.decisions import Decisions
 
 
@@ -11,6 +12,15 @@ from tests.reconciler.decisions import Decisions
 def connection(database_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def few_buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Customers meet in the same buckets, and what is done for every bucket is soon done."""
+    keys.bucket_of.cache_clear()
+    monkeypatch.setattr(keys, "BUCKETS", 4)
+    yield
+    keys.bucket_of.cache_clear()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ decision that Redis or Postgres still had is in the ledger once, and the counter
 
 import os
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -23,7 +22,6 @@ from reconciler.verify import verify
 from tests.lua.calls import limit, per_unit
 from tests.reconciler.decisions import Decisions, charged
 
-BUCKETS = 4
 STEPS = 80
 SEEDS = int(os.environ.get("TALLYGATE_SEEDS", "10"))
 CUSTOMERS = ("acme", "globex", "initech", "hooli")
@@ -121,7 +119,7 @@ class History:
             one._post(self.connection, batches, 0)
 
     def trim(self) -> None:
-        positions = ledger.read_positions(self.connection, range(BUCKETS))
+        positions = ledger.read_positions(self.connection, range(keys.BUCKETS))
         self.at_ms += 1
         self.trimmer.note(positions, self.at_ms)
         self.trimmer.trim(positions, self.at_ms)
@@ -139,7 +137,7 @@ class History:
         self.decisions.entitle(customer, charged(price=price), version=version)
 
     def restart(self) -> None:
-        for bucket in range(BUCKETS):
+        for bucket in range(keys.BUCKETS):
             self.redis.hset(keys.meta(bucket), "run_id", f"run-{self.random.random()}")
         self.come_back()
 
@@ -169,7 +167,7 @@ class History:
     def in_log(self) -> set[Place]:
         return {
             (bucket, *map(int, entry_id.split(b"-")))
-            for bucket in range(BUCKETS)
+            for bucket in range(keys.BUCKETS)
             for entry_id, _ in self.redis.xrange(keys.log(bucket))
         }
 
@@ -185,15 +183,6 @@ class History:
         for customer in CUSTOMERS:
             assert self.decisions.counter(customer) == self.decisions.ledger(customer)
         assert verify(self.connection, self.redis) == []
-
-
-@pytest.fixture
-def few_buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Customers meet in the same buckets, and an adoption is soon done."""
-    keys.bucket_of.cache_clear()
-    monkeypatch.setattr(keys, "BUCKETS", BUCKETS)
-    yield
-    keys.bucket_of.cache_clear()
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

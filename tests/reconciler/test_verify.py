@@ -13,6 +13,8 @@ from reconciler.verify import verify
 from tests.lua.calls import feature, limit, per_unit
 from tests.reconciler.decisions import HOUR_MS, Decisions, charged
 
+pytestmark = pytest.mark.usefixtures("few_buckets")
+
 
 @pytest.fixture
 def busy(decisions: Decisions) -> Decisions:
@@ -116,7 +118,7 @@ def test_an_altered_row_is_named(busy, prove, change, also):
     statement = f"UPDATE tg.decisions SET {change} WHERE bucket = %s AND seq = %s"
     tamper(busy, statement, keys.bucket_of("acme"), seq)
     drift = prove()
-    assert ("chain", f"decision {name} item 0") in {(each.kind, each.where) for each in drift}
+    assert any(f"decision {name} item 0" in each.where for each in drift if each.kind == "chain")
     assert also in kinds(drift)
 
 
