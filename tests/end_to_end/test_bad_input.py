@@ -171,6 +171,7 @@ def test_a_float_in_msgpack_is_refused_and_an_integer_is_not(installation: Insta
         {"items": [{"feature": "api_calls"}] * 1000},
         {"items": "api_calls"},
         {"usage": {"input": 1}},
+        {"at": "yesterday"},
     ],
 )
 def test_a_field_that_is_not_what_it_should_be(
