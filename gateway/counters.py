@@ -154,10 +154,7 @@ class Counters:
 
     async def ask_for_adoption(self, bucket: int) -> None:
         """Put a fenced bucket on the list the reconciler adopts from. Raises Outage."""
-        known = self._bucket(bucket)
         await self._connection.execute("SADD", keys.ADOPT, bucket)
-        # What was acknowledged belongs to the epoch before: the adopted one is larger or it is fenced again.
-        known.seq = 0
 
     def _bucket(self, number: int) -> _Bucket:
         bucket = self._buckets.get(number)
