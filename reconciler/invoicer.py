@@ -31,6 +31,7 @@ from reconciler.billing import (
     tax_of,
 )
 from reconciler.clock import Clock, instant
+from reconciler.finalizing import next_number
 from reconciler.phases import (
     Account,
     Phase,
@@ -42,7 +43,6 @@ from reconciler.phases import (
 )
 from reconciler.sql import queries
 
-SERIES: Final = "INV"
 PAGE: Final = 100
 """Phases that are closed behind one round of barriers."""
 INVOICES_A_RUN_MAX: Final = 2_000
@@ -52,10 +52,6 @@ LEDGER_POLL_MS: Final = 50
 
 Place = tuple[int, int]
 """An epoch and a sequence number."""
-
-
-class InvoiceRefused(Exception):
-    """The invoice is not in a state in which that can be done."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -277,47 +273,6 @@ class Invoicer:
                 "finalized_at": now if self.finalize else None,
             },
         )
-
-
-def finalize(connection: Connection[Any], invoice_id: str, *, at_ms: int) -> bool:
-    """Give a draft its number, once; False when there is no such invoice. Raises InvoiceRefused."""
-    row = connection.execute(queries["invoicer_invoice_locked"], {"id": invoice_id}).fetchone()
-    if row is None:
-        return False
-    _, _, status, doc = row
-    if status == "void":
-        raise InvoiceRefused("The invoice is void.")
-    if status == "draft":
-        number = next_number(connection)
-        connection.execute(
-            queries["invoicer_finalize"],
-            {
-                "id": invoice_id,
-                "number": number,
-                "now": instant(at_ms),
-                "doc": Jsonb({**doc, "number": number, "status": "finalized"}),
-            },
-        )
-    return True
-
-
-def void(connection: Connection[Any], invoice_id: str) -> bool:
-    """Void a final invoice; its number stays taken. False when there is none. Raises InvoiceRefused."""
-    row = connection.execute(queries["invoicer_invoice_locked"], {"id": invoice_id}).fetchone()
-    if row is None:
-        return False
-    if row[2] == "draft":
-        raise InvoiceRefused("A draft has no number that could be void; finalize it first.")
-    if row[2] == "finalized":
-        connection.execute(queries["invoicer_void"], {"id": invoice_id})
-    return True
-
-
-def next_number(connection: Connection[Any]) -> str:
-    """The next invoice number. The row stays locked until the transaction ends, so none is skipped."""
-    row = connection.execute(queries["invoicer_number"], {"series": SERIES}).fetchone()
-    assert row is not None, "an upsert returns its row"
-    return f"{SERIES}-{row[0]:06d}"
 
 
 def bill_to(account: Account) -> dict[str, Any]:

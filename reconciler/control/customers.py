@@ -15,7 +15,7 @@ from reconciler.control.body import exact
 from reconciler.control.call import Answer, Call, Operation, Parts, limit_of
 from reconciler.control.errors import Conflict, Fault, Invalid, NotFound, NotSupportedYet
 from reconciler.control.pages import answer_page
-from reconciler.control.subscriptions import subscription_plain
+from reconciler.control.subscription_shown import subscription_plain
 from reconciler.phases import Account, Phase, account_of, catalog_of, phases_of
 from reconciler.publisher import compile_customer, forget_keys, push_customer
 from reconciler.sql import queries

@@ -17,7 +17,8 @@ from reconciler.control.call import Answer, Call, Operation, Parts, choice_of, l
 from reconciler.control.errors import Conflict, Invalid, NotFound, NotSupportedYet, Unavailable
 from reconciler.control.invoice_page import render_invoice
 from reconciler.control.pages import answer_page, cursor, read_cursor
-from reconciler.invoicer import Invoicer, InvoiceRefused, finalize, void
+from reconciler.finalizing import InvoiceRefused, finalize, void
+from reconciler.invoicer import Invoicer
 from reconciler.phases import account_of
 from reconciler.sql import queries
 from reconciler.upcoming import NothingRunning, Upcoming, upcoming

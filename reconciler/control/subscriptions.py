@@ -15,6 +15,7 @@ from reconciler.catalog_moves import live_version
 from reconciler.control.body import texts, unknown_name
 from reconciler.control.call import Answer, Call, Operation, Parts, choice_of, fault_of, time_of
 from reconciler.control.errors import Conflict, Fault, Invalid, NotFound, NotSupportedYet
+from reconciler.control.subscription_shown import chain_of, subscription_plain
 from reconciler.phases import (
     Account,
     Phase,
@@ -118,40 +119,6 @@ def delete_subscription(parts: Parts, call: Call) -> Answer:
         return _answer(parts, connection, account, now_ms)
 
 
-def subscription_plain(
-    connection: Connection[Any], account: Account, phases: Sequence[Phase], now_ms: int
-) -> dict[str, Any] | None:
-    """The subscription as it is shown; None when there never was one."""
-    place = phase_at(phases, now_ms)
-    if place is None:
-        return None
-    phase = phases[place]
-    last = _chain(phases, place)[-1]
-    running = phase.covers(now_ms)
-    period = None
-    if running:
-        window = billing_period_at(subscription_of(connection, account, phase), now_ms)
-        period = {"start": format_instant(window.start_ms), "end": format_instant(window.end_ms)}
-    following = phases[place + 1] if place + 1 < len(phases) else None
-    return {
-        "plan": phase.plan,
-        "quantity": phase.quantity,
-        "status": "running" if running else "scheduled" if now_ms < phase.starts_ms else "ended",
-        "startsAt": format_instant(_chain(phases, place)[0].starts_ms),
-        "endsAt": None if last.ends_ms is None else format_instant(last.ends_ms),
-        "anchor": format_instant(phase.anchor_ms),
-        "catalog": phase.catalog,
-        "overrides": phase.overrides,
-        "period": period,
-        "next": following
-        and {
-            "startsAt": format_instant(following.starts_ms),
-            "plan": following.plan,
-            "catalog": following.catalog,
-        },
-    }
-
-
 def _answer(parts: Parts, connection: Connection[Any], account: Account, now_ms: int) -> Answer:
     in_force = push_customer(connection, parts.redis, account.id)
     phases = phases_of(connection, account.id)
@@ -192,16 +159,6 @@ def _running(phases: Sequence[Phase], now_ms: int) -> list[Phase]:
     return [each for each in phases if each.ends_ms is None or each.ends_ms > now_ms]
 
 
-def _chain(phases: Sequence[Phase], place: int) -> list[Phase]:
-    """The phases that follow each other without a gap around one of them."""
-    first = last = place
-    while first > 0 and phases[first - 1].ends_ms == phases[first].starts_ms:
-        first -= 1
-    while last + 1 < len(phases) and phases[last].ends_ms == phases[last + 1].starts_ms:
-        last += 1
-    return list(phases[first : last + 1])
-
-
 def _save(
     connection: Connection[Any],
     account: Account,
@@ -218,7 +175,7 @@ def _save(
         ended = [each for each in phases if each not in running]
         _begin(connection, account, ended, body, overrides, now_ms)
         return
-    chain = _chain(phases, phases.index(begun[0]))
+    chain = chain_of(phases, phases.index(begun[0]))
     _refuse_change(chain, begun[0], body)
     for phase in running:
         ends_ms = None if phase is running[-1] else phase.ends_ms
