@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,10 +33,9 @@ if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells people s
 import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-PIP_WHEEL = "pip-26.2.1-py3-none-any.whl"
-PIP_SHA256 = "71138adf1f4ca900cdb7d289c21b7494329f2332b6d85f0e1c42108c0384ed3e"
 DOWNLOAD_BYTES_MAX = 20_000_000
 DOWNLOAD_TIMEOUT_S = 60
+PIP_INSTALL = ("install", "--no-input", "--no-compile", "--disable-pip-version-check")
 PIP_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
 PIP_CONFIG_WORDS = re.compile(r"^\s*(extra-)?index-url|^\s*find-links|^\s*no-index", re.M)
 
@@ -98,6 +98,7 @@ def is_made(stamp: Path, python: Path, groups: str) -> bool:
 def identity() -> str:
     """What the environment depends on: the lock, this Python, this file's way of making it, where the code is."""
     parts = hashlib.sha256((ROOT / "uv.lock").read_bytes())
+    parts.update(Path(__file__).read_bytes() + (ROOT / "deploy" / "__init__.py").read_bytes())
     parts.update(f"{sys.version} {sys.base_prefix} {ROOT}".encode())
     return parts.hexdigest()
 
@@ -128,8 +129,7 @@ def make_folder(folder: Path, python: Path) -> None:
 
 def requirements(*, with_tests: bool) -> str:
     """What uv.lock says, as pip reads it: every version pinned, every file by its hash."""
-    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
-    by_name = {package["name"]: package for package in packages}
+    by_name = locked()
     markers: dict[str, set[str]] = {}
     waiting = [(wish, "") for wish in by_name["tallygate"]["dependencies"]]
     if with_tests:
@@ -150,6 +150,12 @@ def requirements(*, with_tests: bool) -> str:
     return "".join(requirement(by_name[name], markers[name]) for name in sorted(markers))
 
 
+def locked() -> dict[str, dict[str, Any]]:
+    """The packages of uv.lock by name."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    return {package["name"]: package for package in packages}
+
+
 def braced(marker: str | None) -> str:
     return f"({marker})" if marker else ""
 
@@ -162,30 +168,33 @@ def requirement(package: dict[str, Any], markers: set[str]) -> str:
 
 
 def install(python: Path, wanted: Path, scratch: Path) -> None:
-    """Install with uv where it is to be had and nobody has pointed pip somewhere else; else with pip."""
-    if not pip_is_configured() and run(["uv", "--version"]):
+    """Install with uv, several times as fast, unless pip has been pointed somewhere: then, and else, with pip."""
+    options = ["--quiet", "--no-deps", "--require-hashes", "-r", str(wanted)]
+    if not pip_is_configured() and (uv := find_uv(scratch)) is not None:
         # The certificates this machine trusts, as pip has it, not only those that uv brings along.
         os.environ.setdefault("UV_SYSTEM_CERTS", "1")
         os.environ.setdefault("UV_NATIVE_TLS", "1")
-        command = ["uv", "pip", "install", "--quiet", "--python", str(python)]
-        if run([*command, "--no-deps", "--require-hashes", "-r", str(wanted)], show=True):
+        if run([uv, "pip", "install", "--python", str(python), *options], show=True):
             return
         say("uv could not install; trying pip …")
-    command = [
-        *pip(scratch),
-        "--python",
-        str(python),
-        "install",
-        "--quiet",
-        "--no-input",
-        "--no-compile",
-    ]
-    command += ["--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", str(wanted)]
-    if not run(command, show=True):
+    if not run([*pip(scratch), "--python", str(python), *PIP_INSTALL, *options], show=True):
         sys.exit(
             "the packages could not be installed (see above). Tallygate needs a package index: the default one, or set "
             "PIP_INDEX_URL (or PIP_FIND_LINKS and PIP_NO_INDEX)."
         )
+
+
+def find_uv(scratch: Path) -> str | None:
+    """A uv that runs: this machine's, or the one in uv.lock, fetched by pip; None where there is none."""
+    if run(["uv", "--version"]):
+        return "uv"
+    wanted = scratch / "uv.txt"
+    wanted.write_text(requirement(locked()["uv"], {""}))
+    target = ["--target", str(scratch / "uv"), "--only-binary", ":all:"]
+    options = ["--quiet", "--no-deps", "--require-hashes", "-r", str(wanted)]
+    fetched = scratch / "uv" / "bin" / "uv"
+    made = run([*pip(scratch), *PIP_INSTALL, *target, *options])
+    return str(fetched) if made and run([str(fetched), "--version"]) else None
 
 
 def pip_is_configured() -> bool:
@@ -216,25 +225,27 @@ def pip(scratch: Path) -> list[str]:
 
 
 def download_pip(scratch: Path) -> Path:
-    """The pinned pip wheel, from a local folder of wheels or the index that pip is told to use, checked by its hash."""
+    """The pip wheel of uv.lock, from a local folder of wheels or the index that pip is told to use, checked by its hash."""
+    wheel = locked()["pip"]["wheels"][0]
+    name = str(wheel["url"]).rpartition("/")[2]
     for place in os.environ.get("PIP_FIND_LINKS", "").split():
-        local = Path(place.removeprefix("file://")) / PIP_WHEEL
+        local = Path(place.removeprefix("file://")) / name
         if local.exists():
             return local
     index = os.environ.get("PIP_INDEX_URL") or "https://pypi.org/simple"
     page_url = f"{index.rstrip('/')}/pip/"
     try:
         page = fetch(page_url).decode(errors="replace")
-        link = re.search(rf'href="([^"]*{re.escape(PIP_WHEEL)}[^"]*)"', page)
+        link = re.search(rf'href="([^"]*{re.escape(name)}[^"]*)"', page)
         if link is None:
-            sys.exit(f"{page_url} does not offer {PIP_WHEEL}; install pip or uv and try again")
-        wheel = fetch(urllib.parse.urljoin(page_url, link[1].partition("#")[0]))
+            sys.exit(f"{page_url} does not offer {name}; install pip or uv and try again")
+        content = fetch(urllib.parse.urljoin(page_url, link[1].partition("#")[0]))
     except OSError as error:
         sys.exit(f"this Python has no pip, and {page_url} cannot be read: {error}")
-    if hashlib.sha256(wheel).hexdigest() != PIP_SHA256:
-        sys.exit(f"{page_url} offers a {PIP_WHEEL} with another hash than the one pinned here")
-    path = scratch / PIP_WHEEL
-    path.write_bytes(wheel)
+    if f"sha256:{hashlib.sha256(content).hexdigest()}" != wheel["hash"]:
+        sys.exit(f"{page_url} offers a {name} with another hash than the one in uv.lock")
+    path = scratch / name
+    path.write_bytes(content)
     return path
 
 
@@ -245,14 +256,28 @@ def fetch(url: str) -> bytes:
 
 def add_project(folder: Path, python: Path) -> None:
     """Make the code beside this file importable, and `tallygate` a command, without a build."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    (folder / "lib" / version / "site-packages" / "tallygate.pth").write_text(f"{ROOT}\n")
+    found = re.search(r'__version__ = "(.+)"', (ROOT / "deploy" / "__init__.py").read_text())
+    version = found[1] if found else "0"
+    series = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = folder / "lib" / series / "site-packages"
+    about = packages / f"tallygate-{version}.dist-info"
+    for old in packages.glob("tallygate-*.dist-info"):
+        shutil.rmtree(old)
+    about.mkdir()
     script = folder / "bin" / "tallygate"
     # The second line is a comment to Python and the command to sh: a path in `#!` must be short and without blanks.
-    script.write_text(
-        f"#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\n"
-        "from deploy.cli import main\n\nmain()\n"
-    )
+    start = f"#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\n"
+    files = {
+        packages / "tallygate.pth": f"{ROOT}\n",
+        about / "METADATA": f"Metadata-Version: 2.4\nName: tallygate\nVersion: {version}\n",
+        about / "INSTALLER": "deploy/up.py\n",
+        script: f"{start}from deploy.cli import main\n\nmain()\n",
+    }
+    for path, text in files.items():
+        path.write_text(text)
+    # Other installers remove what is listed here before they install the project themselves.
+    names = [os.path.relpath(path, packages) for path in (*files, about / "RECORD")]
+    (about / "RECORD").write_text("".join(f"{name},,\n" for name in names))
     script.chmod(0o755)
 
 

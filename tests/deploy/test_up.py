@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from deploy import up
 
 
-def locked(*, with_tests: bool) -> dict[str, tuple[str, Marker | None, int]]:
+def pinned(*, with_tests: bool) -> dict[str, tuple[str, Marker | None, int]]:
     """Name → version, marker and number of hashes, as `up.requirements` writes them."""
     found = {}
     for entry in up.requirements(with_tests=with_tests).replace(" \\\n", " ").splitlines():
@@ -63,24 +63,24 @@ def test_everything_needed_is_locked(
     seen: set[tuple[str, frozenset[str]]] = set()
     for wanted in declared["main"] + (declared["dev"] if with_tests else []):
         needed(canonical(wanted.name), frozenset(wanted.extras), seen)
-    assert {name for name, _ in seen} <= set(locked(with_tests=with_tests))
+    assert {name for name, _ in seen} <= set(pinned(with_tests=with_tests))
 
 
 def test_every_package_is_pinned_by_hash() -> None:
-    packages = locked(with_tests=True)
+    packages = pinned(with_tests=True)
     assert packages
     assert all(hashes > 0 for _, _, hashes in packages.values())
 
 
 def test_this_environment_has_the_locked_versions() -> None:
-    for name, (version, marker, _) in locked(with_tests=True).items():
+    for name, (version, marker, _) in pinned(with_tests=True).items():
         if marker is None or marker.evaluate():
             assert importlib.metadata.version(name) == version
 
 
 def test_only_tests_get_the_tools_for_tests() -> None:
-    assert "pytest" not in locked(with_tests=False)
-    assert "pytest" in locked(with_tests=True)
+    assert "pytest" not in pinned(with_tests=False)
+    assert "pytest" in pinned(with_tests=True)
 
 
 def test_the_environment_is_remade_when_the_lock_changes(tmp_path: Path) -> None:
@@ -118,10 +118,9 @@ def index(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "simple" / "pip"
     folder.mkdir(parents=True)
     (tmp_path / "files").mkdir()
-    (tmp_path / "files" / up.PIP_WHEEL).write_bytes(b"a wheel")
-    (folder / "index.html").write_text(
-        f'<a href="../../files/{up.PIP_WHEEL}#sha256=00">{up.PIP_WHEEL}</a>'
-    )
+    name = up.locked()["pip"]["wheels"][0]["url"].rpartition("/")[2]
+    (tmp_path / "files" / name).write_bytes(b"a wheel")
+    (folder / "index.html").write_text(f'<a href="../../files/{name}#sha256=00">{name}</a>')
     handler = partial(QuietFiles, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -139,7 +138,11 @@ def test_pip_comes_from_the_index_that_is_set(
 ) -> None:
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", index)
-    monkeypatch.setattr(up, "PIP_SHA256", hashlib.sha256(b"a wheel").hexdigest())
+    wheel = {
+        **up.locked()["pip"]["wheels"][0],
+        "hash": f"sha256:{hashlib.sha256(b'a wheel').hexdigest()}",
+    }
+    monkeypatch.setattr(up, "locked", lambda: {"pip": {"wheels": [wheel]}})
     assert up.download_pip(tmp_path).read_bytes() == b"a wheel"
 
 
