@@ -54,6 +54,17 @@ Place = tuple[int, int]
 """An epoch and a sequence number."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """A bucket behind its barrier."""
+
+    now_ms: int
+    """Its time; the barrier holds only from the end of the period on."""
+    place: Place
+    """The last entry of its log: everything before the end is there or before."""
+    adopted: bool
+
+
 @dataclass(slots=True, kw_only=True)
 class InvoiceRun:
     """What one run did."""
@@ -133,19 +144,20 @@ class Invoicer:
             bucket = keys.bucket_of(phase.customer)
             ends[bucket] = max(phase.due_ms, ends.get(bucket, 0))
         reached = self._raise_barriers(ends)
-        early = {b for b, (now_ms, _) in reached.items() if now_ms < ends[b]}
-        behind = self._wait(connection, {b: place for b, (_, place) in reached.items()})
+        behind = self._wait(connection, {b: each.place for b, each in reached.items()})
         found = []
         for phase in closing:
             bucket = keys.bucket_of(phase.customer)
-            if bucket in early:
+            if not reached[bucket].adopted:
+                found.append((phase, "this Redis has not been adopted for the customer yet"))
+            elif reached[bucket].now_ms < ends[bucket]:
                 found.append((phase, "Redis' clock has not reached the end of the period"))
             elif bucket in behind:
                 found.append((phase, "the ledger does not have the whole period yet"))
         return found
 
-    def _raise_barriers(self, ends: dict[int, int]) -> dict[int, tuple[int, Place]]:
-        """Bucket → its time, and the last place of its log, once nothing can be added before its end."""
+    def _raise_barriers(self, ends: dict[int, int]) -> dict[int, Barrier]:
+        """The buckets, once nothing can be added to them before their end."""
         script = load("barrier")
         pipeline = self.redis.pipeline(transaction=False)
         for bucket, end_ms in ends.items():
@@ -161,7 +173,8 @@ class Invoicer:
             if last:
                 at_epoch, at_seq = last[0][0].split(b"-")
                 place = max(place, (int(at_epoch), int(at_seq)))
-            reached[bucket] = (now_ms, place)
+            # A bucket without an epoch may have forgotten decisions that nobody has missed yet.
+            reached[bucket] = Barrier(now_ms=now_ms, place=place, adopted=epoch > 0)
         return reached
 
     def _wait(self, connection: Connection[Any], places: dict[int, Place]) -> set[int]:

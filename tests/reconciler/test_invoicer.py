@@ -53,6 +53,16 @@ def test_a_redis_whose_clock_is_behind_makes_the_period_wait(plane: Plane) -> No
     assert done.issued == []
 
 
+def test_a_redis_that_forgot_everything_makes_the_period_wait(plane: Plane) -> None:
+    plane.copy()
+    plane.redis.flushall()
+    plane.ok("POST", "/v1/clock", {"advance": "1 day"})
+    done = invoicer(plane).run(plane.connection)
+    assert "adopted" in done.waiting[0]["reason"]
+    plane.adopt()
+    assert len(invoicer(plane).run(plane.connection).issued) == 1
+
+
 def test_costs_that_the_price_does_not_ask_for_are_not_billed(plane: Plane) -> None:
     plane.copy()
     plane.connection.execute("UPDATE tg.usage SET cost = cost + 1 WHERE customer = 'acme'")

@@ -143,6 +143,7 @@ class Plane:
 
     def run(self, **body: Any) -> Any:
         """Copy the log, then issue what is due."""
+        self.adopt()
         self.copy()
         return self.ok("POST", "/v1/invoices/run", body)
 
