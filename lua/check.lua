@@ -33,10 +33,10 @@ local at = fence_decision(KEYS, ARGV)
 if at.code then return {at.code, at.now_ms, at.epoch, at.seq} end
 
 local items = read_items(KEYS, ARGV, 6, 10)
-for _, item in ipairs(items) do read_state(item, at.now_ms) end
+for i = 1, #items do read_state(items[i], at.now_ms) end
 
 local verdict = decide_all(items, false)
 if verdict == 1 then
-    for _, item in ipairs(items) do apply(item) end
+    for i = 1, #items do apply(items[i]) end
 end
 return numbers_of(verdict, at, items)

@@ -38,7 +38,7 @@ local earlier = replay(KEYS, ARGV, at)
 if earlier then return earlier end
 
 local items = read_items(KEYS, ARGV, 6, 10)
-for _, item in ipairs(items) do read_state(item, at.now_ms) end
+for i = 1, #items do read_state(items[i], at.now_ms) end
 
 local verdict = decide_all(items, false)
 if verdict ~= 1 then return numbers_of(verdict, at, items) end

@@ -6,13 +6,6 @@ local CLOCK_DIFFERENCE_MAX_MS = 5000
 local STEP_BACK_MAX_MS = 60000
 local MOMENT = "^(%d+),(%d+),(%d+),(%d+),(%d+)$"
 
--- The identity of the server as it states it itself, for connections that may outlive a failover.
-local function identity()
-    local run_id = string.match(redis.call("INFO", "server"), "run_id:(%w+)")
-    local replid = string.match(redis.call("INFO", "replication"), "master_replid:(%w+)")
-    return run_id, replid
-end
-
 -- Returns the bucket's position and time, with the code to answer when the caller must not go on.
 local function fence(meta_key, run_id, replid, caller_ms, acked_epoch, acked_seq)
     local meta = redis.call("HMGET", meta_key, "run_id", "replid", "epoch", "seq", "clock_ms", "offset_ms")
@@ -20,7 +13,11 @@ local function fence(meta_key, run_id, replid, caller_ms, acked_epoch, acked_seq
     local real_ms = time[1] * 1000 + math.floor(time[2] / 1000)
     local epoch, seq, clock_ms, offset_ms = stored(meta[3]), stored(meta[4]), stored(meta[5]), stored(meta[6])
     local now_ms, code = real_ms + offset_ms, nil
-    if run_id == "script" then run_id, replid = identity() end
+    if run_id == "script" then
+        -- A connection may outlive a failover, the server's own word does not.
+        run_id = string.match(redis.call("INFO", "server"), "run_id:(%w+)")
+        replid = string.match(redis.call("INFO", "replication"), "master_replid:(%w+)")
+    end
     if not meta[1] or meta[1] ~= run_id or meta[2] ~= replid then
         code = -1
     elseif epoch < acked_epoch or (epoch == acked_epoch and seq < acked_seq) then

@@ -1,4 +1,5 @@
 -- Log: writes what was decided: the entry that bills it and the counters, in one step.
+-- Numbers are handed to redis.call as they are, which is exact; only where texts are joined are they formatted.
 
 --- @include "number"
 
@@ -9,89 +10,80 @@ local SEGMENT = {"price", "entitlement", "since_ms", "first", "overage", "beyond
 
 -- One item of an entry; reconciler/entry.py reads it back.
 local function item_text(item)
-    local segment, period = item.segment, item.windows[1]
     return string.format(
         ITEM, item.feature, item.quantity, item.from_included, item.from_overage, item.beyond, item.cost,
-        item.period_start_ms, period.end_ms, segment.number, period.used, segment.overage
+        item.period_start_ms, item.ends[1], item.segment.number, item.used[1], item.segment.overage
     )
 end
 
-local function append(log_key, verb, at, customer, stamp, items)
-    local texts = {}
-    for i = 1, #items do texts[i] = item_text(items[i]) end
-    redis.call(
-        "XADD", log_key, string.format("%.0f-%.0f", at.epoch, at.seq),
-        "f", FORMAT, "v", verb, "t", integer(at.now_ms), "c", customer, "s", stamp, "i", table.concat(texts, ";")
-    )
-end
-
--- A segment that another price has ended stays beside the open one until the billing period ends.
-local function keep_closed(key, number)
-    local values = redis.call("HMGET", key, unpack(SEGMENT))
-    for i = 1, #SEGMENT do
-        redis.call("HSET", key, "segment." .. integer(number) .. "." .. SEGMENT[i], values[i] or "0")
-    end
-end
-
-local function drop_closed(key, count)
-    for k = 1, count - 1 do
-        for i = 1, #SEGMENT do redis.call("HDEL", key, "segment." .. integer(k) .. "." .. SEGMENT[i]) end
-    end
-end
-
-local function add(fields, name, value)
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
-end
-
+-- Adds the fields of a segment that opens. The one another price has closed stays beside it until the period ends.
 local function open_segment(item, fields, at, version)
-    local segment = item.segment
-    if segment.closed then keep_closed(item.key, segment.closed) else drop_closed(item.key, segment.ended) end
-    add(fields, "segment", integer(segment.number))
-    add(fields, "price", item.price_id)
-    add(fields, "entitlement", version)
-    add(fields, "since_ms", integer(at.now_ms))
-    add(fields, "first", integer(item.windows[1].used - item.quantity))
-    add(fields, "period:start", item.period_start_ms)
+    local key, segment = item.key, item.segment
+    if segment.closed then
+        local values = redis.call("HMGET", key, unpack(SEGMENT))
+        for i = 1, #SEGMENT do
+            redis.call("HSET", key, string.format("segment.%.0f.%s", segment.closed, SEGMENT[i]), values[i] or "0")
+        end
+    else
+        for k = 1, segment.ended - 1 do
+            for i = 1, #SEGMENT do redis.call("HDEL", key, string.format("segment.%.0f.%s", k, SEGMENT[i])) end
+        end
+    end
+    local opening = {
+        "segment", segment.number, "price", item.price_id, "entitlement", version, "since_ms", at.now_ms,
+        "first", item.used[1] - item.quantity, "period:start", item.period_start_ms,
+    }
+    for i = 1, #opening do fields[#fields + 1] = opening[i] end
 end
 
--- The TTL moves only when the latest-ending window opens or moves; it is real time, and nothing depends on it.
-local function expire(item, at)
-    local latest = item.windows[1]
-    for _, window in ipairs(item.windows) do
-        if window.end_ms > latest.end_ms then latest = window end
+-- Adds the fields of windows that opened or moved. The TTL moves only with the latest-ending of them: it is real time,
+-- and nothing depends on it.
+local function open_windows(item, fields, at)
+    local names, ends, latest, expires = item.names, item.ends, 1, false
+    for w = 1, item.count do
+        if item.moved[w] then
+            fields[#fields + 1], fields[#fields + 2] = names[w] .. ":end", ends[w]
+            if item.opened and item.opened[w] then
+                fields[#fields + 1], fields[#fields + 2] = names[w] .. ":from", at.now_ms
+            end
+        end
+        if ends[w] > ends[latest] then latest = w end
     end
-    if not latest.moved then return end
-    if latest.end_ms >= NUMBER_MAX then
-        redis.call("PERSIST", item.key)
-    else
-        redis.call("PEXPIREAT", item.key, integer(latest.end_ms + SLACK_MS - at.offset_ms))
-    end
+    if item.moved[latest] then expires = ends[latest] end
+    return expires
 end
 
 local function write_item(item, at, version)
-    local fields, segment, moved = {}, item.segment, false
-    for _, window in ipairs(item.windows) do
-        add(fields, window.name .. ":used", integer(window.used))
-        if window.moved then add(fields, window.name .. ":end", integer(window.end_ms)) end
-        if window.opened then add(fields, window.name .. ":from", integer(at.now_ms)) end
-        moved = moved or window.moved
+    local names, used, segment, fields, expires = item.names, item.used, item.segment, {}, false
+    for w = 1, item.count do
+        fields[2 * w - 1], fields[2 * w] = names[w] .. ":used", used[w]
     end
+    if item.moved then expires = open_windows(item, fields, at) end
     if segment.opened then open_segment(item, fields, at, version) end
-    if segment.opened or item.from_overage > 0 then
-        add(fields, "overage", integer(segment.overage))
-        add(fields, "cost", integer(segment.cost))
+    if segment.opened or item.from_overage > 0 or item.beyond > 0 then
+        local sums = {"overage", segment.overage, "beyond", segment.beyond, "cost", segment.cost}
+        for i = 1, #sums do fields[#fields + 1] = sums[i] end
     end
-    if segment.opened or item.beyond > 0 then add(fields, "beyond", integer(segment.beyond)) end
     redis.call("HSET", item.key, unpack(fields))
-    if moved then expire(item, at) end
+    if expires and expires >= NUMBER_MAX then
+        redis.call("PERSIST", item.key)
+    elseif expires then
+        redis.call("PEXPIREAT", item.key, expires + SLACK_MS - at.offset_ms)
+    end
 end
 
 -- Everything a decision writes. The entry first: an id that is not larger is the only thing that could be refused.
 local function write(keys, argv, verb, at, items)
     at.seq = at.seq + 1
-    for _, item in ipairs(items) do apply(item) end
-    append(keys[2], verb, at, argv[8], argv[9], items)
-    for _, item in ipairs(items) do write_item(item, at, argv[3]) end
-    redis.call("HSET", keys[1], "seq", integer(at.seq), "clock_ms", integer(at.now_ms))
+    local texts = {}
+    for i = 1, #items do
+        apply(items[i])
+        texts[i] = item_text(items[i])
+    end
+    redis.call(
+        "XADD", keys[2], string.format("%.0f-%.0f", at.epoch, at.seq),
+        "f", FORMAT, "v", verb, "t", at.now_ms, "c", argv[8], "s", argv[9], "i", table.concat(texts, ";")
+    )
+    for i = 1, #items do write_item(items[i], at, argv[3]) end
+    redis.call("HSET", keys[1], "seq", at.seq, "clock_ms", at.now_ms)
 end

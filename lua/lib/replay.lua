@@ -16,9 +16,8 @@ end
 -- Keeps the numbers of an answer, behind the fingerprint, with the version of the entitlement to read them by.
 local function remember(keys, argv, numbers)
     if argv[5] == "" then return end
-    local texts = {}
-    for i = 1, #numbers do texts[i] = integer(numbers[i]) end
+    local texts = string.format("%.0f" .. string.rep(",%.0f", #numbers - 1), unpack(numbers))
     local is_new = redis.call("HLEN", keys[4]) == 0
-    redis.call("HSET", keys[4], argv[5], argv[6] .. table.concat(texts, ",") .. "|" .. argv[3])
+    redis.call("HSET", keys[4], argv[5], argv[6] .. texts .. "|" .. argv[3])
     if is_new then redis.call("PEXPIREAT", keys[4], argv[7]) end
 end
