@@ -18,7 +18,9 @@ from gateway.catalogs import Catalogs
 from gateway.codec import check_customer
 from gateway.enforcer import Enforcer
 from gateway.errors import (
+    Forbidden,
     GatewayError,
+    Invalid,
     Malformed,
     NotFound,
     NotSupportedYet,
@@ -79,10 +81,12 @@ class Gate:
         original = profile.read(scope["method"], rest, _once(headers, profile.headers))
         live = self._catalogs.live
         route = live.route(original.method, original.host, original.path)
-        caller, customer = await self._payer(headers, free=route.free)
-        if route.free or caller is None:
+        if route.free:
+            # Nothing is to be paid, so a key need not be ours: a login may carry credentials of its own.
+            customer = await self._known_payer(headers)
             fields = tally_headers(200, FREE, customer)
             return await _send(send, 200, fields, b"", request_id.of(scope))
+        caller, customer = await self._payer(headers)
         if route.feature is None or route.hold is not None:
             raise NotSupportedYet(
                 f"The route {route.match!r} asks for what this release cannot do."
@@ -106,10 +110,15 @@ class Gate:
         members = denial_problem(decision, request_id.of(scope))
         await _send_problem(send, profile, decision.http_status, fields, members)
 
-    async def _payer(
-        self, headers: Sequence[tuple[bytes, bytes]], *, free: bool
-    ) -> tuple[Caller | None, str]:
-        """Who is asking and which customer pays; nobody, where nothing is to be paid and no key came."""
+    async def _known_payer(self, headers: Sequence[tuple[bytes, bytes]]) -> str:
+        """The customer who would pay; empty where the request does not say it in a way we accept."""
+        try:
+            return (await self._payer(headers))[1]
+        except (Unauthenticated, Forbidden, Malformed, Invalid):
+            return ""
+
+    async def _payer(self, headers: Sequence[tuple[bytes, bytes]]) -> tuple[Caller, str]:
+        """Who is asking and which customer pays. Raises GatewayError."""
         if self._customer_header:
             found = _without_aliases(headers, (_PROXY_KEY, self._customer_header))
             secret = found.get(_PROXY_KEY)
@@ -117,17 +126,12 @@ class Gate:
         else:
             secret, customer = secret_of(headers), ""
         if secret is None:
-            if free:
-                return None, ""
             raise Unauthenticated
         caller = self._authenticator.cached(secret) or await self._authenticator.find(secret)
         if not self._customer_header:
-            if not free:
-                caller.require(PAY)
+            caller.require(PAY)
             return caller, caller.customer or ""
         caller.require("consume")
-        if not customer and free:
-            return caller, ""
         return caller, check_customer(customer, "")
 
 
