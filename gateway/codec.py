@@ -98,7 +98,9 @@ def format_of(content_type: bytes | None) -> Format:
     """The format of a body by its Content-Type, JSON when there is none. Raises UnsupportedMedia."""
     if content_type is None:
         return FORMATS[JSON]
-    found = FORMATS.get(content_type.partition(b";")[0].strip().lower())
+    found = FORMATS.get(content_type)
+    if found is None:
+        found = FORMATS.get(content_type.partition(b";")[0].strip().lower())
     if found is None:
         raise UnsupportedMedia
     return found

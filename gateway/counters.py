@@ -12,6 +12,7 @@ from gateway.connection import Connection, RedisUnavailable
 from gateway.entitlements import Holding, Prepared
 from gateway.errors import Outage
 from gateway.metrics import Metrics
+from gateway.usage_request import UsageRequest
 from lua import keys, load
 from lua.reply import Code
 
@@ -44,42 +45,23 @@ class Replay:
         self.retention_ms = retention_ms
 
 
-class Stamp:
-    """What a log entry says beside its numbers."""
-
-    __slots__ = ("idempotency_key", "metadata", "request_id", "route", "source")
-
-    def __init__(
-        self,
-        source: str,
-        request_id: str,
-        idempotency_key: str | None = None,
-        metadata: dict[str, str] | None = None,
-        route: str | None = None,
-    ) -> None:
-        self.source = source
-        self.request_id = request_id
-        self.idempotency_key = idempotency_key
-        self.metadata = metadata
-        self.route = route
-
-    def pack(self, version: int, plan: str, catalog: int) -> bytes:
-        """msgpack with one-letter names; reconciler/batch.py reads it."""
-        fields: dict[str, object] = {
-            "e": version,
-            "p": plan,
-            "c": catalog,
-            "k": self.source,
-            "r": self.request_id,
-        }
-        if self.idempotency_key is not None:
-            fields["i"] = self.idempotency_key
-        if self.metadata is not None:
-            fields["m"] = self.metadata
-        if self.route is not None:
-            fields["u"] = self.route
-        packed: bytes = msgpack.packb(fields)
-        return packed
+def stamp_of(request: UsageRequest, version: int, plan: str, catalog: int) -> bytes:
+    """What a log entry says beside its numbers: msgpack with one-letter names; reconciler/entry.py reads it."""
+    fields: dict[str, object] = {
+        "e": version,
+        "p": plan,
+        "c": catalog,
+        "k": request.source,
+        "r": request.request_id,
+    }
+    if request.idempotency_key is not None:
+        fields["i"] = request.idempotency_key
+    if request.metadata is not None:
+        fields["m"] = request.metadata
+    if request.route is not None:
+        fields["u"] = request.route
+    packed: bytes = msgpack.packb(fields)
+    return packed
 
 
 class _Bucket:
@@ -128,7 +110,7 @@ class Counters:
         verb: str,
         holding: Holding,
         prepared: Sequence[tuple[Prepared, int]],
-        stamp: Stamp,
+        request: UsageRequest,
         replay: Replay | None,
     ) -> list[Any]:
         """Run the script of a verb; the reply begins with a Code. Raises Outage or Overloaded."""
@@ -136,9 +118,9 @@ class Counters:
         bucket = self._bucket(holding.bucket)
         real_ms = time.time_ns() // 1_000_000
         if replay is None and len(prepared) == 1:
-            packed = self._pack_usual(verb, bucket, holding, prepared[0], stamp, real_ms)
+            packed = self._pack_usual(verb, bucket, holding, prepared[0], request, real_ms)
         else:
-            packed = self._pack(verb, bucket, holding, prepared, stamp, replay, real_ms)
+            packed = self._pack(verb, bucket, holding, prepared, request, replay, real_ms)
         reply = await self._connection.send_packed(packed)
         if isinstance(reply, hiredis.ReplyError):
             reply = await self._once_more(verb, packed, reply)
@@ -168,7 +150,7 @@ class Counters:
         bucket: _Bucket,
         holding: Holding,
         prepared: Sequence[tuple[Prepared, int]],
-        stamp: Stamp,
+        request: UsageRequest,
         replay: Replay | None,
         real_ms: int,
     ) -> bytes:
@@ -194,7 +176,7 @@ class Counters:
             *(run_id, replid, b"%d" % holding.version),
             _moment(real_ms, bucket, valid_from_ms, valid_until_ms),
             *(field, fingerprint, forget_ms, holding.customer),
-            stamp.pack(holding.version, entitlement.plan, entitlement.catalog),
+            stamp_of(request, holding.version, entitlement.plan, entitlement.catalog),
             *items,
         )
         packed: bytes = hiredis.pack_command(command)
@@ -206,7 +188,7 @@ class Counters:
         bucket: _Bucket,
         holding: Holding,
         item: tuple[Prepared, int],
-        stamp: Stamp,
+        request: UsageRequest,
         real_ms: int,
     ) -> bytes:
         """What `_pack` makes of one feature without a key, from parts kept with the feature: a third of its time."""
@@ -226,7 +208,7 @@ class Counters:
         _, head, middle, before, after = parts
         moment = _moment(real_ms, bucket, asked.valid_from_ms, asked.valid_until_ms)
         entitlement = asked.entitlement
-        said = stamp.pack(holding.version, entitlement.plan, entitlement.catalog)
+        said = stamp_of(request, holding.version, entitlement.plan, entitlement.catalog)
         digits = b"%d" % quantity
         return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n%b" % (
             *(head, len(moment), moment, middle, len(said), said),

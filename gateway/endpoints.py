@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 import structlog
 
 from gateway import request_id
@@ -40,6 +41,8 @@ from gateway.errors import (
     send_problem,
 )
 from gateway.metrics import Metrics
+from gateway.pricing.decision import Decision
+from gateway.rendering import Rendered
 from gateway.usage_request import UsageRequest, Verb
 
 Scope = MutableMapping[str, Any]
@@ -49,6 +52,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 KEY_LENGTH_MAX = 255
 SCOPES = {"consume": "consume", "check": "check", "track": "consume"}
 """The scope of a key that each verb needs."""
+
+_JSON = FORMATS[JSON]
 
 log = structlog.get_logger()
 
@@ -99,12 +104,19 @@ class Endpoint:
         """Answer a request of the right method. Raises GatewayError."""
         raise NotImplementedError
 
+    def cached_caller(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller | None:
+        """Who is calling, if the key is remembered. Raises Unauthenticated, Malformed."""
+        secret = secret_of(headers)
+        if secret is None:
+            raise Unauthenticated
+        return self._authenticator.cached(secret)
+
     async def caller(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         """Who is calling. Raises Unauthenticated, Malformed, Outage."""
         secret = secret_of(headers)
         if secret is None:
             raise Unauthenticated
-        return self._authenticator.cached(secret) or await self._authenticator.find(secret)
+        return await self._authenticator.find(secret)
 
 
 class Decide(Endpoint):
@@ -131,19 +143,23 @@ class Decide(Endpoint):
         started = time.perf_counter()
         headers = scope["headers"]
         found = _Headers(headers)
-        caller = await self.caller(headers)
+        caller = self.cached_caller(headers) or await self.caller(headers)
         form = format_of(found.content_type)
+        answered = _answer_format(found.accept, form)
         body = form.read(raw)
         replayed = False
         if isinstance(body, Batch):
-            wire = await self._batch(body, form, caller, found, name)
+            answer = answered.encode(await self._batch(body, form, caller, found, name))
         else:
             request = self._request(body, caller, found.idempotency_key, name)
-            decisions = await self._enforcer.decide(self._verb, request, caller)
-            wire = to_wire(decisions[0]) if body.items is None else wire_of_items(decisions)
-            replayed = decisions[0].replayed
+            decided = await self._enforcer.answer(self._verb, request)
+            if isinstance(decided, Rendered):
+                answer = decided.body if answered is _JSON else _transcoded(decided, answered)
+            else:
+                answer = answered.encode(_wire_of(body, decided))
+                replayed = decided[0].replayed
         self._metrics.decision_seconds(self._verb, time.perf_counter() - started)
-        await send_wire(send, _answer_format(found.accept, form), wire, name, replayed=replayed)
+        await send_answer(send, answered, answer, name, replayed=replayed)
 
     def _request(
         self, body: Body, caller: Caller, header_key: str | None, name: str
@@ -167,8 +183,7 @@ class Decide(Endpoint):
             try:
                 body = form.read_one(raw)
                 request = self._request(body, caller, None, name)
-                decisions = await self._enforcer.decide(self._verb, request, caller)
-                return to_wire(decisions[0]) if body.items is None else wire_of_items(decisions)
+                return _wire_of(body, await self._enforcer.decide(self._verb, request))
             except GatewayError as error:
                 return problem_members(error, name)
 
@@ -194,7 +209,7 @@ class BalancesEndpoint(Endpoint):
         feature = parts[5] if len(parts) > 5 else None
         caller.require("read", customer, feature)
         wire = await self._balances.of(customer, feature)
-        await send_wire(send, FORMATS[JSON], wire, name)
+        await send_answer(send, _JSON, _JSON.encode(wire), name)
 
 
 async def read_body(receive: Receive, bytes_max: int) -> bytes:
@@ -217,11 +232,10 @@ async def read_body(receive: Receive, bytes_max: int) -> bytes:
     return body
 
 
-async def send_wire(
-    send: Send, form: Format, wire: dict[str, Any], name: str, *, replayed: bool = False
+async def send_answer(
+    send: Send, form: Format, body: bytes, name: str, *, replayed: bool = False
 ) -> None:
     """Answer 200 with a document."""
-    body = form.encode(wire)
     headers = [
         (b"content-type", form.content_type),
         (b"content-length", b"%d" % len(body)),
@@ -231,6 +245,16 @@ async def send_wire(
         headers.append((b"idempotent-replayed", b"true"))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _wire_of(body: Body, decisions: Sequence[Decision]) -> dict[str, Any]:
+    return to_wire(decisions[0]) if body.items is None else wire_of_items(decisions)
+
+
+def _transcoded(rendered: Rendered, form: Format) -> bytes:
+    """The usual answer in another format than the one it was written in."""
+    body: bytes = form.encode(msgspec.json.decode(rendered.body))
+    return body
 
 
 def _answer_format(accept: bytes | None, asked: Format) -> Format:
@@ -256,7 +280,7 @@ def _usage_request(body: Body, caller: Caller, header_key: str | None, name: str
     _check_items(body)
     return UsageRequest(
         customer=check_customer(customer),
-        feature=body.feature,
+        feature=body.feature or "",
         quantity=body.quantity,
         variant=body.variant,
         usage=body.usage,
@@ -264,6 +288,7 @@ def _usage_request(body: Body, caller: Caller, header_key: str | None, name: str
         idempotency_key=_idempotency_key(body.idempotencyKey, header_key),
         metadata=check_metadata(body.metadata),
         request_id=name,
+        source=caller.id,
     )
 
 

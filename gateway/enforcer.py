@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.auth import Caller
 from gateway.codec import Item, invalid
 from gateway.connection import Connection
-from gateway.counters import Counters, Stamp
+from gateway.counters import Counters
 from gateway.denials import Denials
 from gateway.entitlements import Entitlements, Holding, Prepared
 from gateway.errors import Conflict, Invalid, NotFound, Outage, Overloaded
@@ -19,6 +18,7 @@ from gateway.pricing.ask import Ask, ask
 from gateway.pricing.decision import Decision, describe
 from gateway.pricing.entitlement import Entitlement
 from gateway.quantities import quantity_of
+from gateway.rendering import Rendered
 from gateway.uncounted import refusal, uncounted
 from gateway.usage_request import UsageRequest, Verb
 from lua.reply import Code
@@ -26,8 +26,12 @@ from lua.reply import Code
 ATTEMPTS_MAX = 6
 """Calls of the script for one decision: each but the last said what was out of date."""
 
+Asked = Item | UsageRequest
+
 ADOPTION_WAIT_MS = 200
 ADOPTION_POLL_MS = 20
+
+_DONE, _DENIED = int(Code.DONE), int(Code.DENIED)
 
 
 class Enforcer:
@@ -54,32 +58,44 @@ class Enforcer:
         self._retention_ms = idempotency_retention_ms
         self._in_flight_max = in_flight_max
 
-    async def consume(self, request: UsageRequest, caller: Caller) -> Decision:
+    async def consume(self, request: UsageRequest) -> Decision:
         """Decide and count one feature. Raises GatewayError; a denial is returned."""
-        return (await self.decide("consume", request, caller))[0]
+        return (await self.decide("consume", request))[0]
 
-    async def decide(self, verb: Verb, request: UsageRequest, caller: Caller) -> list[Decision]:
+    async def decide(self, verb: Verb, request: UsageRequest) -> list[Decision]:
         """One decision for each item, in the order asked: all counted, or none.
 
         Raises GatewayError; on `track` also NotFound for an unknown customer or feature.
         """
-        if self._connection.in_flight >= self._in_flight_max:
-            self._metrics.overload()
-            raise Overloaded
-        decisions = await self._attempt(verb, request, caller)
+        decisions = await self._attempt(verb, request, render=False)
+        assert isinstance(decisions, list), "rendered only when asked to"
+        self._note(verb, decisions)
+        return decisions
+
+    async def answer(self, verb: Verb, request: UsageRequest) -> list[Decision] | Rendered:
+        """As `decide`, or the finished JSON of the usual answer. Raises what `decide` raises."""
+        found = await self._attempt(verb, request, render=True)
+        if isinstance(found, Rendered):
+            self._metrics.decided(verb, found.feature, found.plan, found.reason)
+        else:
+            self._note(verb, found)
+        return found
+
+    def _note(self, verb: Verb, decisions: list[Decision]) -> None:
         for decision in decisions:
             self._metrics.decided(verb, decision.feature, decision.plan or "", decision.reason)
         if verb == "consume" and not decisions[0].allowed:
             self._denials.note(decisions)
-        return decisions
 
-    async def _attempt(self, verb: Verb, request: UsageRequest, caller: Caller) -> list[Decision]:
+    async def _attempt(
+        self, verb: Verb, request: UsageRequest, *, render: bool
+    ) -> list[Decision] | Rendered:
         """Ask the script until nothing was out of date, a bounded number of times."""
+        if self._connection.in_flight >= self._in_flight_max:
+            self._metrics.overload()
+            raise Overloaded
         items = request.asked()
         replay = replay_of(verb, request, self._retention_ms)
-        stamp = Stamp(
-            caller.id, request.request_id, request.idempotency_key, request.metadata, request.route
-        )
         holding = self._entitlements.held(request.customer)
         at_ms = self._counters.now_ms()
         adopted_by = time.monotonic() + ADOPTION_WAIT_MS / 1000
@@ -98,9 +114,14 @@ class Enforcer:
                 )
                 continue
             prepared = _prepare(holding, entitlement, items, at_ms)
-            reply = await self._counters.decide(verb, holding, prepared, stamp, replay)
+            reply = await self._counters.decide(verb, holding, prepared, request, replay)
             code = reply[0]
-            if code in (Code.DONE, Code.DENIED):
+            if render and code == _DONE and len(items) == 1:
+                rendering = prepared[0][0].rendering()
+                usual = rendering and rendering.render(reply, _id_of(verb, holding, reply))
+                if usual:
+                    return usual
+            if code in (_DONE, _DENIED):
                 asks = [one.ask for one, _ in prepared]
                 return _decisions(items, entitlement, asks, reply, _id_of(verb, holding, reply))
             if code == Code.REPLAYED:
@@ -121,7 +142,7 @@ class Enforcer:
         self,
         verb: Verb,
         request: UsageRequest,
-        items: Sequence[Item],
+        items: Sequence[Asked],
         entitlement: Entitlement | None,
         at_ms: int,
     ) -> list[Decision]:
@@ -143,7 +164,7 @@ class Enforcer:
         ]
 
     async def _replayed(
-        self, holding: Holding, items: Sequence[Item], reply: list[Any]
+        self, holding: Holding, items: Sequence[Asked], reply: list[Any]
     ) -> list[Decision]:
         """The earlier answer again, worded by the entitlement it was given under."""
         texts, _, version = reply[4].decode().partition("|")
@@ -167,7 +188,7 @@ class Enforcer:
         return decisions
 
 
-def _is_counted(entitlement: Entitlement, items: Sequence[Item], at_ms: int) -> bool:
+def _is_counted(entitlement: Entitlement, items: Sequence[Asked], at_ms: int) -> bool:
     """Whether a script decides: the entitlement runs and has every feature, at least one of them metered."""
     if entitlement.suspended or at_ms < entitlement.starts_ms:
         return False
@@ -183,7 +204,7 @@ def _is_counted(entitlement: Entitlement, items: Sequence[Item], at_ms: int) -> 
 
 
 def _prepare(
-    holding: Holding, entitlement: Entitlement, items: Sequence[Item], at_ms: int
+    holding: Holding, entitlement: Entitlement, items: Sequence[Asked], at_ms: int
 ) -> list[tuple[Prepared, int]]:
     """The metered features of the request, each once, with its quantities summed. Raises Invalid."""
     sums: dict[str, int] = {}
@@ -205,20 +226,20 @@ def _prepare(
 
 def _id_of(verb: Verb, holding: Holding, numbers: Sequence[int]) -> str | None:
     """The decision's id; a check has none, and a denial is given its own when it is shipped."""
-    if verb == "check" or numbers[0] != Code.DONE:
+    if verb == "check" or numbers[0] != _DONE:
         return None
     return f"{holding.bucket:04d}-{numbers[2]}-{numbers[3]}"
 
 
 def _decisions(
-    items: Sequence[Item],
+    items: Sequence[Asked],
     entitlement: Entitlement,
     asks: Sequence[Ask],
     numbers: Sequence[int],
     decision_id: str | None,
 ) -> list[Decision]:
     """One decision for each item from the script's numbers, which are in the order of the asks."""
-    refused, at_ms = numbers[0] == Code.DENIED, numbers[1]
+    refused, at_ms = numbers[0] == _DENIED, numbers[1]
     described = {
         one.feature.feature: describe(
             one, outcome, at_ms=at_ms, decision_id=decision_id, refused=refused

@@ -8,6 +8,7 @@ import msgpack
 from gateway.connection import Connection
 from gateway.pricing.ask import Ask, ask
 from gateway.pricing.entitlement import Entitlement, FeatureEntitlement
+from gateway.rendering import Rendering
 from lua import keys
 
 HELD_MAX = 100_000
@@ -22,7 +23,7 @@ UNLIMITED = "unlimited"
 class Prepared:
     """One feature of one customer, ready to be sent: its Ask and the script operands that never change with it."""
 
-    __slots__ = ("after", "ask", "before", "key", "packed")
+    __slots__ = ("after", "ask", "before", "key", "packed", "rendered")
 
     def __init__(self, asked: Ask, key: bytes) -> None:
         self.ask = asked
@@ -31,6 +32,13 @@ class Prepared:
         self.after = _operands(asked)
         self.packed: dict[str, tuple[Any, bytes, bytes, bytes, bytes]] = {}
         """Parts of the packed command by verb, for `Counters`."""
+        self.rendered: Rendering | bool | None = False
+
+    def rendering(self) -> Rendering | None:
+        """What fills in the usual answer, made when first asked for."""
+        if self.rendered is False:
+            self.rendered = Rendering.of(self.ask)
+        return self.rendered or None  # type: ignore[return-value]
 
     def operands(self, quantity: int) -> list[bytes]:
         """One item of ARGV, as lua/lib/item.lua reads it."""

@@ -4,9 +4,12 @@ from gateway.codec import Item
 from gateway.pricing.ask import ask
 from gateway.pricing.decision import HTTP_STATUS, Decision
 from gateway.pricing.entitlement import Entitlement
+from gateway.usage_request import UsageRequest
 
 
-def refusal(entitlement: Entitlement, item: Item, at_ms: int, *, known: bool) -> str | None:
+def refusal(
+    entitlement: Entitlement, item: Item | UsageRequest, at_ms: int, *, known: bool
+) -> str | None:
     """The reason the entitlement itself denies an item, if it does. `known`: the catalog has the feature."""
     if item.feature not in entitlement.features:
         return "feature_not_in_plan" if known else "feature_unknown"
@@ -17,7 +20,11 @@ def refusal(entitlement: Entitlement, item: Item, at_ms: int, *, known: bool) ->
 
 
 def uncounted(
-    customer: str, item: Item, entitlement: Entitlement | None, reason: str, at_ms: int
+    customer: str,
+    item: Item | UsageRequest,
+    entitlement: Entitlement | None,
+    reason: str,
+    at_ms: int,
 ) -> Decision:
     """The decision for an item by its reason alone; `granted` is the one that allows."""
     granted = reason == "granted"

@@ -1,20 +1,20 @@
 """What is asked of the enforcer, however it came: over HTTP, from a proxy, in a batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Union
+
+import msgspec
 
 from gateway.codec import Item, Number
 
 Verb = Literal["consume", "check", "track"]
 
 
-@dataclass(slots=True, kw_only=True)
-class UsageRequest:
+class UsageRequest(msgspec.Struct, kw_only=True, gc=False):
     """One request to decide; quantities as on the wire, in the feature's own unit. Either `feature` or `items` is given."""
 
     customer: str
-    feature: str | None = None
+    feature: str = ""
     quantity: Number = None
     variant: str | None = None
     usage: Mapping[str, Number] | None = None
@@ -25,13 +25,9 @@ class UsageRequest:
     replay: tuple[bytes, int] | None = None
     """A key and its retention in milliseconds, for a proxy's own retries; instead of an idempotency key."""
     request_id: str = ""
+    source: str = ""
+    """The id of the API key that asked; the ledger keeps it."""
 
-    def asked(self) -> Sequence[Item]:
-        """Every item of the request, a single feature as one."""
-        if self.items is not None:
-            return self.items
-        assert self.feature is not None, "whoever made the request has checked it"
-        usage = None if self.usage is None else dict(self.usage)
-        return (
-            Item(feature=self.feature, quantity=self.quantity, variant=self.variant, usage=usage),
-        )
+    def asked(self) -> Sequence[Union[Item, "UsageRequest"]]:
+        """Every item of the request; a request over one feature is its own item."""
+        return (self,) if self.items is None else self.items

@@ -100,8 +100,8 @@ class Gate:
                 request_id=request_id.of(scope),
                 route=route.match,
                 replay=_replay(original, caller, customer),
-            ),
-            caller,
+                source=caller.id,
+            )
         )
         fields = tally_headers(decision.http_status, decision.reason, customer, decision)
         if decision.allowed:

@@ -89,7 +89,7 @@ def _amount(decision: Decision, base: int) -> str:
 
 
 @lru_cache(maxsize=1_000)
-def _within(every: str) -> str:
+def within(every: str) -> str:
     """ "this hour", "these 5 hours", "this billing period", or nothing for a window that never ends."""
     if every == "never":
         return ""
@@ -109,11 +109,11 @@ def _denial(decision: Decision) -> str:
     assert bound is not None, "a denial has a bound that denied"
     what = f"{_amount(decision, bound.max)} {_name(decision)}"
     if bound.left == 0:
-        said = f"All {what}{_within(bound.every)} are used."
+        said = f"All {what}{within(bound.every)} are used."
     else:
         said = (
             f"{_amount(decision, decision.quantity)} asked for, but only "
-            f"{_amount(decision, bound.left)} of {what}{_within(bound.every)} left."
+            f"{_amount(decision, bound.left)} of {what}{within(bound.every)} left."
         )
     if decision.quantity > bound.max:
         said += " That is more than one window holds."
@@ -124,13 +124,21 @@ def _standing(decision: Decision) -> str:
     bound = decision.binding
     if bound is None:
         return f"{_amount(decision, decision.used)} {_name(decision)} used."
-    within = _within(bound.every)
-    if decision.overage or bound.used > bound.max:
-        return (
-            f"{_amount(decision, bound.used)} {_name(decision)} used{within}, "
-            f"{_amount(decision, bound.max)} included.{_resets(decision)}"
-        )
-    return (
-        f"{_amount(decision, bound.left)} of {_amount(decision, bound.max)} "
-        f"{_name(decision)} left{within}.{_resets(decision)}"
+    return standing(
+        _name(decision),
+        _amount(decision, bound.left),
+        _amount(decision, bound.used),
+        _amount(decision, bound.max),
+        within(bound.every),
+        _resets(decision),
+        over=decision.overage > 0 or bound.used > bound.max,
     )
+
+
+def standing(
+    name: str, left: str, used: str, most: str, when: str, resets: str, *, over: bool
+) -> str:
+    """What is left of the tightest bound, or by how much it is passed. Amounts are words already."""
+    if over:
+        return f"{used} {name} used{when}, {most} included.{resets}"
+    return f"{left} of {most} {name} left{when}.{resets}"

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.error import HTTPError
@@ -55,12 +56,13 @@ def main() -> int:
         (directory / "post.lua").write_text(WRK_SCRIPT)
         with start_valkey(directory / "valkey", appendonly=True) as valkey:
             install(redis.Redis.from_url(valkey.url, retry=None))
-            servers = [_Server(name, words, valkey.url) for name, words in CONTESTANTS.items()]
-            try:
-                rows = _measure(servers, directory / "post.lua", options)
-            finally:
+            with ExitStack() as running:
+                servers = [_Server(name, words, valkey.url) for name, words in CONTESTANTS.items()]
                 for server in servers:
-                    server.stop()
+                    running.callback(server.stop)
+                for server in servers:
+                    server.wait()
+                rows = _measure(servers, directory / "post.lua", options)
     sys.stdout.write(table(rows, baseline="do-nothing app", floor="naive gateway"))
     return 0
 
@@ -82,9 +84,9 @@ class _Server:
         self._process = subprocess.Popen(
             command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
-        self._wait()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Until it allows a request. Raises OSError when it does not come up."""
         deadline = time.monotonic() + START_MAX_S
         request = Request(
             f"http://127.0.0.1:{self.port}/v1/consume",

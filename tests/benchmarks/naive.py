@@ -13,10 +13,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.codec import to_wire
-from gateway.counters import NO_FINGERPRINT, Stamp
+from gateway.counters import NO_FINGERPRINT, stamp_of
 from gateway.entitlements import Holding
 from gateway.outcome import read_outcomes
 from gateway.pricing.decision import describe
+from gateway.usage_request import UsageRequest
 from lua import keys, load
 from tests.benchmarks.installation import CUSTOMER, entitlement
 
@@ -51,7 +52,7 @@ async def consume(request: Request) -> JSONResponse:
         fingerprint=NO_FINGERPRINT,
         forget_ms=0,
         customer=CUSTOMER,
-        stamp=Stamp("bench", "naive").pack(1, "pro", 1),
+        stamp=stamp_of(UsageRequest(customer=CUSTOMER, source="bench"), 1, "pro", 1),
         items=prepared.operands(int(body.get("quantity", 1))),
     )
     reply = await client.evalsha(script.sha, len(key_list), *key_list, *args)

@@ -7,9 +7,10 @@ import hiredis
 import pytest
 
 from gateway.connection import Identity
-from gateway.counters import Counters, Stamp
+from gateway.counters import Counters
 from gateway.entitlements import Holding
 from gateway.metrics import Metrics
+from gateway.usage_request import UsageRequest
 from lua import load
 from tests.lua.calls import entitlement, feature, limit, per_unit
 
@@ -31,11 +32,11 @@ def test_the_usual_command_is_the_general_one(verb: str, fence: str) -> None:
     holding = Holding(customer, 7, entitlement(one, customer=customer))
     at_ms = 1_795_000_000_000
     prepared = (holding.prepare(one, holding.entitlement, at_ms), 12)
-    stamp = Stamp("key", "request", metadata={"route": "/x"})
+    request = UsageRequest(customer=customer, source="key", metadata={"route": "/x"})
     bucket = counters._bucket(holding.bucket)
     for _ in range(2):
-        usual = counters._pack_usual(verb, bucket, holding, prepared, stamp, at_ms)
-        general = counters._pack(verb, bucket, holding, [prepared], stamp, None, at_ms)
+        usual = counters._pack_usual(verb, bucket, holding, prepared, request, at_ms)
+        general = counters._pack(verb, bucket, holding, [prepared], request, None, at_ms)
         assert usual == general
         assert len(unpacked(usual)) == 3 + 6 + 9 + 6
         assert unpacked(usual)[1].decode() == load(verb).sha

@@ -7,13 +7,14 @@ from typing import Any
 import msgpack
 import redis
 
-from gateway.counters import Stamp
+from gateway.counters import stamp_of
 from gateway.entitlements import Holding
 from gateway.outcome import read_outcomes
 from gateway.pricing.decision import Decision, Outcome, describe
 from gateway.pricing.entitlement import Entitlement, FeatureEntitlement, Limit
 from gateway.pricing.price import Price
 from gateway.pricing.window import Span
+from gateway.usage_request import UsageRequest
 from lua import keys, load
 from lua.reply import Adoption, Code
 
@@ -191,7 +192,12 @@ class Calls:
             "fingerprint": fingerprint,
             "forget_ms": self.server_ms() + DAY_MS,
             "customer": self.customer,
-            "stamp": Stamp("key", "request").pack(self.current.version, current.plan, 1),
+            "stamp": stamp_of(
+                UsageRequest(customer=self.customer, source="key", request_id="request"),
+                self.current.version,
+                current.plan,
+                1,
+            ),
             "items": [part for one, quantity in prepared for part in one.operands(quantity)],
         }
         raw = self.run(verb, **(given | more))
