@@ -1,6 +1,5 @@
 """The servers every room tests against: real ones, started once, cheap to reset."""
 
-import importlib
 import itertools
 import os
 import shutil
@@ -13,15 +12,18 @@ import pytest
 import redis
 
 from deploy.stores import Server, start_postgres, start_valkey
+from reconciler.migrate import migrate
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 TEMPLATE = "tallygate_template"
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 2 * 2**30
 
 
 @pytest.fixture(scope="session")
 def store_directory() -> Iterator[Path]:
     """A short path for sockets, which `nobody` may traverse when the tests run as root."""
-    directory = Path(mkdtemp(prefix="tg-"))
+    directory = Path(mkdtemp(prefix="tg-", dir=fast_place()))
     directory.chmod(0o711)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
@@ -60,7 +62,7 @@ def migrated_template(postgres_server: Server) -> str:
     url = database_of(postgres_server, TEMPLATE)
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {TEMPLATE}")
-    apply_migrations(url)
+    migrate(url)
     return TEMPLATE
 
 
@@ -88,6 +90,16 @@ def needs() -> Callable[[str], str]:
     return find
 
 
+def fast_place() -> str | None:
+    """Memory, where there is enough: a database made of 300 files takes 10 ms there and 300 ms on some disks."""
+    try:
+        space = os.statvfs(MEMORY)
+    except OSError:
+        return None
+    enough = space.f_bavail * space.f_frsize >= MEMORY_BYTES_MIN
+    return str(MEMORY) if enough and os.access(MEMORY, os.W_OK | os.X_OK) else None
+
+
 def missing(reason: str) -> None:
     """Skip the running test, or fail it in CI, where everything must be there."""
     if IN_CI:
@@ -98,16 +110,6 @@ def missing(reason: str) -> None:
 def database_of(server: Server, name: str) -> str:
     """The URL of another database of the same server."""
     return server.url.replace("@/tallygate?", f"@/{name}?")
-
-
-def apply_migrations(url: str) -> None:
-    migrations = Path(__file__).parents[1] / "reconciler" / "sql" / "migrations"
-    if (migrations.parents[1] / "migrate.py").exists():
-        importlib.import_module("reconciler.migrate").migrate(url)
-        return
-    with psycopg.connect(url) as connection:
-        for path in sorted(migrations.glob("*.sql")):
-            connection.execute(path.read_text().encode())
 
 
 _numbers = itertools.count(1)
