@@ -38,6 +38,7 @@ from gateway.errors import (
 from gateway.health import Health
 from gateway.metrics import Metrics
 from gateway.openapi import document, page
+from gateway.scripts import Scripts
 from gateway.settings import Settings
 
 FLUSH_SECONDS = 1
@@ -59,9 +60,10 @@ class Parts:
         self.catalogs = Catalogs(self.connection, self.metrics)
         self.health = Health(self.connection, settings)
         self.denials = Denials(self.connection)
+        self.scripts = Scripts(self.connection, self.metrics, fence=settings.fence)
         self.enforcer = Enforcer(
-            self.connection,
-            Counters(self.connection, self.metrics, fence=settings.fence),
+            self.scripts,
+            Counters(self.scripts),
             self.entitlements,
             self.denials,
             self.metrics,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.codec import Item, invalid
-from gateway.connection import Connection
 from gateway.counters import Counters
 from gateway.denials import Denials
 from gateway.entitlements import Entitlements, Holding, Prepared
@@ -19,6 +18,7 @@ from gateway.pricing.decision import Decision, describe
 from gateway.pricing.entitlement import Entitlement
 from gateway.quantities import quantity_of
 from gateway.rendering import Rendered
+from gateway.scripts import Scripts
 from gateway.uncounted import refusal, uncounted
 from gateway.usage_request import UsageRequest, Verb
 from lua.reply import Code
@@ -39,7 +39,7 @@ class Enforcer:
 
     def __init__(
         self,
-        connection: Connection,
+        scripts: Scripts,
         counters: Counters,
         entitlements: Entitlements,
         denials: Denials,
@@ -49,7 +49,7 @@ class Enforcer:
         idempotency_retention_ms: int,
         in_flight_max: int,
     ) -> None:
-        self._connection = connection
+        self._scripts = scripts
         self._counters = counters
         self._entitlements = entitlements
         self._denials = denials
@@ -91,13 +91,13 @@ class Enforcer:
         self, verb: Verb, request: UsageRequest, *, render: bool
     ) -> list[Decision] | Rendered:
         """Ask the script until nothing was out of date, a bounded number of times."""
-        if self._connection.in_flight >= self._in_flight_max:
+        if self._counters.deciding >= self._in_flight_max:
             self._metrics.overload()
             raise Overloaded
         items = request.asked()
         replay = replay_of(verb, request, self._retention_ms)
         holding = self._entitlements.held(request.customer)
-        at_ms = self._counters.now_ms()
+        at_ms = self._scripts.now_ms()
         adopted_by = time.monotonic() + ADOPTION_WAIT_MS / 1000
         attempts, read_anew = 0, False
         while attempts < ATTEMPTS_MAX:
@@ -110,7 +110,7 @@ class Enforcer:
                 read_anew = True
                 holding, at_ms = await asyncio.gather(
                     self._entitlements.load(request.customer),
-                    self._counters.read_now_ms(request.customer),
+                    self._scripts.read_now_ms(request.customer),
                 )
                 continue
             prepared = _prepare(holding, entitlement, items, at_ms)
@@ -132,7 +132,7 @@ class Enforcer:
                 holding = await self._entitlements.load(request.customer)
             elif code == Code.FENCED and time.monotonic() < adopted_by:
                 attempts -= 1
-                await self._counters.ask_for_adoption(holding.bucket)
+                await self._scripts.ask_for_adoption(holding.bucket)
                 await asyncio.sleep(ADOPTION_POLL_MS / 1000)
             else:
                 raise _refused(code)

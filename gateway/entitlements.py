@@ -1,7 +1,6 @@
 """Entitlements in memory, laid out for decisions; Redis says when one is out of date."""
 
 from collections import OrderedDict
-from typing import Any
 
 import msgpack
 
@@ -23,15 +22,15 @@ UNLIMITED = "unlimited"
 class Prepared:
     """One feature of one customer, ready to be sent: its Ask and the script operands that never change with it."""
 
-    __slots__ = ("after", "ask", "before", "key", "packed", "rendered")
+    __slots__ = ("ask", "key", "packed", "rendered", "shared")
 
     def __init__(self, asked: Ask, key: bytes) -> None:
         self.ask = asked
         self.key = key
-        self.before = asked.feature.feature.encode()
-        self.after = _operands(asked)
-        self.packed: dict[str, tuple[Any, bytes, bytes, bytes, bytes]] = {}
-        """Parts of the packed command by verb, for `Counters`."""
+        self.shared = (asked.feature.feature.encode(), *_operands(asked))
+        """The operands of an item before its quantity."""
+        self.packed: tuple[object, bytes, bytes] | None = None
+        """For `Gatherings`: the server it was packed for, and the parts of the command that stay."""
         self.rendered: Rendering | bool | None = False
 
     def rendering(self) -> Rendering | None:
@@ -42,7 +41,7 @@ class Prepared:
 
     def operands(self, quantity: int) -> list[bytes]:
         """One item of ARGV, as lua/lib/item.lua reads it."""
-        return [self.before, b"%d" % quantity, *self.after]
+        return [*self.shared, b"%d" % quantity]
 
 
 class Holding:
@@ -133,7 +132,7 @@ class Entitlements:
 
 
 def _operands(asked: Ask) -> tuple[bytes, ...]:
-    """The four operands of an item after its feature and quantity, as lua/lib/item.lua reads them."""
+    """The operands of an item between its feature and its quantity, as lua/lib/item.lua reads them."""
     feature, price = asked.feature, asked.price
     included = UNLIMITED if feature.included is None else str(feature.included)
     terms = (

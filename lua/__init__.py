@@ -12,7 +12,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("consume", "check", "track", "balances", "entitle", "adopt", "barrier")
+NAMES = ("consume", "consume_many", "check", "track", "balances", "entitle", "adopt", "barrier")
 
 _INCLUDE = re.compile(r'^--- @include "([a-z]+)"$', re.MULTILINE)
 _OPERAND = re.compile(r"^-- (KEYS|ARGV)\[(\d+)(\.\.)?\] ([a-z_]+) +([a-z]+) +\S")

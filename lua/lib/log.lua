@@ -31,7 +31,7 @@ local function open_segment(item, fields, at, version)
     end
     local opening = {
         "segment", segment.number, "price", item.price_id, "entitlement", version, "since_ms", at.now_ms,
-        "first", item.used[1] - item.quantity, "period:start", item.period_start_ms,
+        "first", item.first, "period:start", item.period_start_ms,
     }
     for i = 1, #opening do fields[#fields + 1] = opening[i] end
 end
@@ -60,7 +60,7 @@ local function write_item(item, at, version)
     end
     if item.moved then expires = open_windows(item, fields, at) end
     if segment.opened then open_segment(item, fields, at, version) end
-    if segment.opened or item.from_overage > 0 or item.beyond > 0 then
+    if segment.opened or segment.changed then
         local sums = {"overage", segment.overage, "beyond", segment.beyond, "cost", segment.cost}
         for i = 1, #sums do fields[#fields + 1] = sums[i] end
     end
@@ -72,7 +72,19 @@ local function write_item(item, at, version)
     end
 end
 
--- Everything a decision writes. The entry first: an id that is not larger is the only thing that could be refused.
+-- One entry. It is written before the counters: an id that is not larger is the only thing that could be refused.
+local function append(log_key, verb, at, seq, customer, stamp, text)
+    redis.call(
+        "XADD", log_key, string.format("%.0f-%.0f", at.epoch, seq),
+        "f", FORMAT, "v", verb, "t", at.now_ms, "c", customer, "s", stamp, "i", text
+    )
+end
+
+local function write_position(meta_key, at)
+    redis.call("HSET", meta_key, "seq", at.seq, "clock_ms", at.now_ms)
+end
+
+-- Everything that one decision over all its items writes.
 local function write(keys, argv, verb, at, items)
     at.seq = at.seq + 1
     local texts = {}
@@ -80,10 +92,7 @@ local function write(keys, argv, verb, at, items)
         apply(items[i])
         texts[i] = item_text(items[i])
     end
-    redis.call(
-        "XADD", keys[2], string.format("%.0f-%.0f", at.epoch, at.seq),
-        "f", FORMAT, "v", verb, "t", at.now_ms, "c", argv[8], "s", argv[9], "i", table.concat(texts, ";")
-    )
+    append(keys[2], verb, at, at.seq, argv[8], argv[9], table.concat(texts, ";"))
     for i = 1, #items do write_item(items[i], at, argv[3]) end
-    redis.call("HSET", keys[1], "seq", at.seq, "clock_ms", at.now_ms)
+    write_position(keys[1], at)
 end

@@ -22,8 +22,8 @@ local function decide(item, force)
     local covered = item.overage ~= "block" or rest == 0
     local over = limited(item)
     item.denied = item.enforce and not force and (over or not covered)
-    item.from_included = included
-    if covered then item.from_overage = rest else item.beyond = rest end
+    item.from_included, item.from_overage, item.beyond = included, covered and rest or 0, covered and 0 or rest
+    item.cost, item.too_large = 0, false
     for w = 1, item.count do
         if used[w] + quantity > NUMBER_MAX then item.too_large = true end
     end
@@ -48,6 +48,7 @@ end
 -- Counts what was decided into the item's windows and segment, in memory.
 local function apply(item)
     local used, quantity, segment = item.used, item.quantity, item.segment
+    segment.changed = segment.changed or item.from_overage > 0 or item.beyond > 0
     for w = 1, item.count do used[w] = used[w] + quantity end
     segment.overage = segment.overage + item.from_overage
     segment.beyond = segment.beyond + item.beyond

@@ -40,6 +40,6 @@ local function read_state(item, now_ms)
             end
         end
     end
-    item.used = used
+    item.used, item.first = used, used[1]
     item.segment = roll_segment(item, values[1], values[2], values[3], values[4], values[5])
 end

@@ -13,10 +13,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gateway.codec import to_wire
-from gateway.counters import NO_FINGERPRINT, stamp_of
+from gateway.counters import NO_FINGERPRINT
 from gateway.entitlements import Holding
 from gateway.outcome import read_outcomes
 from gateway.pricing.decision import describe
+from gateway.stamp import stamp_of
 from gateway.usage_request import UsageRequest
 from lua import keys, load
 from tests.benchmarks.installation import CUSTOMER, entitlement

@@ -7,13 +7,13 @@ from typing import Any
 import msgpack
 import redis
 
-from gateway.counters import stamp_of
 from gateway.entitlements import Holding
 from gateway.outcome import read_outcomes
 from gateway.pricing.decision import Decision, Outcome, describe
 from gateway.pricing.entitlement import Entitlement, FeatureEntitlement, Limit
 from gateway.pricing.price import Price
 from gateway.pricing.window import Span
+from gateway.stamp import stamp_of
 from gateway.usage_request import UsageRequest
 from lua import keys, load
 from lua.reply import Adoption, Code
@@ -143,6 +143,30 @@ class Calls:
 
     def track(self, quantity: int = 1, name: str = "api_calls", **more: Any) -> Reply:
         return self.decide("track", {name: quantity}, **more)
+
+    def consume_many(self, quantities: list[int], name: str = "api_calls") -> list[list[int]]:
+        """The numbers of each request, decided in one call at the time last seen."""
+        assert self.current is not None
+        holding = Holding(self.customer, self.current.version, self.current)
+        one = holding.prepare(self.current.features[name], self.current, self.at_ms)
+        moment = (time.time_ns() // 1_000_000, *self.acked)
+        stamp = stamp_of(UsageRequest(customer=self.customer), self.current.version, "pro", 1)
+        shared = ("feature", "terms", "windows", "limits", "price")
+        answers: list[list[int]] = self.run(
+            "consume_many",
+            meta=keys.meta(self.bucket),
+            log=keys.log(self.bucket),
+            entitlement=keys.entitlement(self.customer),
+            usage=one.key,
+            run_id=self.run_id,
+            replid=self.replid,
+            version=self.current.version,
+            moment=",".join(map(str, (*moment, one.ask.valid_from_ms, one.ask.valid_until_ms))),
+            customer=self.customer,
+            **dict(zip(shared, one.shared, strict=True)),
+            requests=[part for quantity in quantities for part in (quantity, stamp)],
+        )
+        return answers
 
     def decide(self, verb: str, quantities: dict[str, int], **more: Any) -> Reply:
         """Like the gateway: windows for the time last seen, once more when the script says it is another."""

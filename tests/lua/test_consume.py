@@ -219,17 +219,17 @@ def test_a_number_that_is_not_natural_is_refused_unseen(calls: Calls, bad: str) 
     calls.consume()
     before = dump(calls.client)
     with pytest.raises(redis.ResponseError):
-        calls.consume(items=["api_calls", bad, *_rest(calls)])
+        calls.consume(items=[*_shared(calls), bad])
     assert dump(calls.client) == before
 
 
-def _rest(calls: Calls) -> list[bytes]:
+def _shared(calls: Calls) -> list[bytes]:
     from gateway.entitlements import Holding
 
     assert calls.current is not None
     holding = Holding(calls.customer, 1, calls.current)
     prepared = holding.prepare(calls.current.features["api_calls"], calls.current, calls.at_ms)
-    return list(prepared.after)
+    return list(prepared.shared)
 
 
 def test_ids_with_braces_stay_in_their_bucket(engine: redis.Redis) -> None:

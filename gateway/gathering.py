@@ -1,0 +1,112 @@
+"""Requests over one feature of one customer that arrive in the same tick leave as one script call.
+
+A customer at its limit is asked about many times at once. Deciding those requests one after another inside one call
+reads and writes the state once for all of them, and is as exact as a call for each: they are decided in the order they
+came, each with an entry and an answer of its own.
+"""
+
+import asyncio
+from typing import Any
+
+from gateway.entitlements import Holding, Prepared
+from gateway.errors import Outage
+from gateway.scripts import Bucket, Scripts
+
+TOGETHER_MAX = 64
+"""Requests in one script call; lua/consume_many.lua refuses more."""
+
+CONSUME_MANY = "consume_many"
+
+
+class Gathering:
+    """The requests over one feature that wait for this tick to end."""
+
+    __slots__ = ("bucket", "holding", "operands", "prepared", "waiting")
+
+    def __init__(self, holding: Holding, prepared: Prepared, bucket: Bucket) -> None:
+        self.holding = holding
+        self.prepared = prepared
+        self.bucket = bucket
+        self.operands: list[bytes] = []
+        self.waiting: list[asyncio.Future[list[Any]]] = []
+
+
+class Gatherings:
+    """What this tick has gathered, feature by feature."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._open: dict[Prepared, Gathering] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def join(
+        self, holding: Holding, prepared: Prepared, quantity: int, stamp: bytes
+    ) -> "asyncio.Future[list[Any]]":
+        """Decide with the others of this tick; the future gives the numbers consume would have returned.
+
+        It raises Outage or Overloaded.
+        """
+        loop = asyncio.get_running_loop()
+        gathering = self._open.get(prepared)
+        if gathering is None:
+            bucket = self._scripts.bucket(holding.bucket)
+            gathering = self._open[prepared] = Gathering(holding, prepared, bucket)
+            loop.call_soon(self._close, gathering)
+        future: asyncio.Future[list[Any]] = loop.create_future()
+        gathering.operands += (b"%d" % quantity, stamp)
+        gathering.waiting.append(future)
+        if len(gathering.waiting) == TOGETHER_MAX:
+            self._close(gathering)
+        return future
+
+    def _close(self, gathering: Gathering) -> None:
+        """Send what was gathered; nothing if it was full and has gone already."""
+        if self._open.get(gathering.prepared) is not gathering:
+            return
+        del self._open[gathering.prepared]
+        task = asyncio.ensure_future(self._send(gathering))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, gathering: Gathering) -> None:
+        try:
+            reply = await self._scripts.run(CONSUME_MANY, self._packed(gathering))
+        except Outage as outage:
+            for future in gathering.waiting:
+                if not future.done():
+                    future.set_exception(type(outage)(outage.detail))
+            return
+        # A refusal by the fence is one answer for all.
+        refused = isinstance(reply[0], int)
+        answers = [reply] * len(gathering.waiting) if refused else reply
+        for future, answer in zip(gathering.waiting, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+        self._scripts.heard(gathering.bucket, answers[-1])
+        if not refused:
+            for answer in answers:
+                gathering.bucket.heard(answer[2], answer[3])
+
+    def _packed(self, gathering: Gathering) -> bytes:
+        """EVALSHA as RESP, in the order of the header of lua/consume_many.lua, mostly of parts kept with the feature."""
+        holding, prepared = gathering.holding, gathering.prepared
+        run_id, replid = server = self._scripts.server()
+        if prepared.packed is None or prepared.packed[0] is not server:
+            bucket = gathering.bucket
+            head = _bulks(
+                *(b"EVALSHA", self._scripts.sha[CONSUME_MANY], b"4"),
+                *(bucket.meta, bucket.log, holding.key, prepared.key),
+                *(run_id.encode(), replid.encode(), b"%d" % holding.version),
+            )
+            tail = _bulks(holding.customer.encode(), *prepared.shared)
+            prepared.packed = (server, head, tail)
+        _, head, tail = prepared.packed
+        asked = prepared.ask
+        moment = _bulks(gathering.bucket.moment(asked.valid_from_ms, asked.valid_until_ms))
+        count = b"*%d\r\n" % (17 + len(gathering.operands))
+        return b"".join((count, head, moment, tail, _bulks(*gathering.operands)))
+
+
+def _bulks(*values: bytes) -> bytes:
+    """RESP bulk strings, one after another."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(value), value) for value in values])
