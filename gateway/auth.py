@@ -20,6 +20,7 @@ KNOWN_MAX = 10_000
 """API keys remembered as good by one process; the least recently used is forgotten first."""
 KNOWN_SECONDS = 30
 """How long a good key is believed; a revocation whose push was lost works within this."""
+LATELY_MAX = 1_000
 UNKNOWN_MAX = 10_000
 UNKNOWN_SECONDS = 1
 
@@ -103,6 +104,8 @@ class Authenticator:
         self._redis = redis
         self._clock_s = clock_s
         self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+        self._lately: dict[bytes, tuple[Caller, float]] = {}
+        """The same for the secrets themselves, which spares a digest; dropped whole with any change."""
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Caller | None]] = {}
         self._forgotten = 0
@@ -111,12 +114,18 @@ class Authenticator:
 
     def cached(self, secret: bytes) -> Caller | None:
         """The caller if it is remembered. Raises Unauthenticated if the secret is known to be bad."""
+        lately = self._lately.get(secret)
+        if lately is not None and lately[1] > self._clock_s():
+            return lately[0]
         digest = sha256(secret).digest()
         if digest == self._admin:
             return ADMIN
         found = self._known.get(digest)
         if found is not None and found[1] > self._clock_s():
             self._known.move_to_end(digest)
+            if len(self._lately) >= LATELY_MAX:
+                self._lately.clear()
+            self._lately[secret] = found
             return found[0]
         if self._unknown.get(digest, 0) > self._clock_s():
             raise Unauthenticated
@@ -147,12 +156,14 @@ class Authenticator:
         except ValueError:
             return
         self._forgotten += 1
+        self._lately.clear()
         self._known.pop(digest, None)
         self._unknown.pop(digest, None)
 
     def forget_all(self) -> None:
         """Believe no more anything remembered: pushes may have been missed."""
         self._forgotten += 1
+        self._lately.clear()
         self._known.clear()
         self._unknown.clear()
 

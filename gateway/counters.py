@@ -1,6 +1,6 @@
 """The deciding scripts, called for one customer: consume, check, track."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import hiredis
@@ -33,31 +33,46 @@ class Counters:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
         self._gatherings = Gatherings(scripts)
-        self.deciding = 0
-        """Decisions that wait for Redis."""
+        self._alone = 0
 
-    async def decide(
+    @property
+    def deciding(self) -> int:
+        """Decisions that wait for Redis."""
+        return self._alone + self._gatherings.waiting
+
+    def decide(
         self,
         verb: str,
         holding: Holding,
         prepared: Sequence[tuple[Prepared, int]],
         request: UsageRequest,
         replay: Replay | None,
-    ) -> list[Any]:
-        """The numbers of the decision; the first is a Code. Raises Outage or Overloaded."""
-        entitlement = prepared[0][0].ask.entitlement
+    ) -> Awaitable[list[Any]]:
+        """The numbers of the decision; the first is a Code. Awaiting raises Outage or Overloaded."""
+        one, quantity = prepared[0]
+        entitlement = one.ask.entitlement
         stamp = stamp_of(request, holding.version, entitlement.plan, entitlement.catalog)
-        self.deciding += 1
+        if verb == "consume" and replay is None and len(prepared) == 1:
+            return self._gatherings.join(holding, one, quantity, stamp)
+        return self._decide_alone(verb, holding, prepared, stamp, replay)
+
+    async def _decide_alone(
+        self,
+        verb: str,
+        holding: Holding,
+        prepared: Sequence[tuple[Prepared, int]],
+        stamp: bytes,
+        replay: Replay | None,
+    ) -> list[Any]:
+        self._alone += 1
         try:
-            if verb == "consume" and replay is None and len(prepared) == 1:
-                one, quantity = prepared[0]
-                return await self._gatherings.join(holding, one, quantity, stamp)
-            packed = self._packed(verb, holding, prepared, stamp, replay)
-            reply = await self._scripts.run(verb, packed)
+            reply = await self._scripts.run(
+                verb, self._packed(verb, holding, prepared, stamp, replay)
+            )
             self._scripts.heard(self._scripts.bucket(holding.bucket), reply)
             return reply
         finally:
-            self.deciding -= 1
+            self._alone -= 1
 
     def _packed(
         self,

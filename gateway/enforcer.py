@@ -1,7 +1,6 @@
 """Decides requests: entitlement from memory, one script call, the answer from its numbers."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -95,11 +94,12 @@ class Enforcer:
             self._metrics.overload()
             raise Overloaded
         items = request.asked()
-        replay = replay_of(verb, request, self._retention_ms)
+        replay = None
+        if request.idempotency_key is not None or request.replay is not None:
+            replay = replay_of(verb, request, self._retention_ms)
         holding = self._entitlements.held(request.customer)
         at_ms = self._scripts.now_ms()
-        adopted_by = time.monotonic() + ADOPTION_WAIT_MS / 1000
-        attempts, read_anew = 0, False
+        attempts, polls, read_anew = 0, 0, False
         while attempts < ATTEMPTS_MAX:
             attempts += 1
             entitlement = None if holding is None else holding.entitlement.at(at_ms)
@@ -130,8 +130,8 @@ class Enforcer:
                 at_ms = reply[1]
             elif code in (Code.STALE_ENTITLEMENT, Code.CUSTOMER_UNKNOWN):
                 holding = await self._entitlements.load(request.customer)
-            elif code == Code.FENCED and time.monotonic() < adopted_by:
-                attempts -= 1
+            elif code == Code.FENCED and polls * ADOPTION_POLL_MS < ADOPTION_WAIT_MS:
+                attempts, polls = attempts - 1, polls + 1
                 await self._scripts.ask_for_adoption(holding.bucket)
                 await asyncio.sleep(ADOPTION_POLL_MS / 1000)
             else:
@@ -207,10 +207,15 @@ def _prepare(
     holding: Holding, entitlement: Entitlement, items: Sequence[Asked], at_ms: int
 ) -> list[tuple[Prepared, int]]:
     """The metered features of the request, each once, with its quantities summed. Raises Invalid."""
+    if len(items) == 1:
+        item = items[0]
+        feature = entitlement.features[item.feature]
+        quantity = quantity_of(feature, item.quantity, item.variant, item.usage, "")
+        return [(holding.prepare(feature, entitlement, at_ms), quantity)]
     sums: dict[str, int] = {}
     for place, item in enumerate(items):
         feature = entitlement.features[item.feature]
-        pointer = "" if len(items) == 1 else f"/items/{place}"
+        pointer = f"/items/{place}"
         if feature.type == "boolean":
             if item.quantity not in (None, 1) or item.usage is not None:
                 said = f"{feature.name} is on or off; send no quantity."

@@ -38,6 +38,8 @@ class Gatherings:
         self._scripts = scripts
         self._open: dict[Prepared, Gathering] = {}
         self._sending: set[asyncio.Task[None]] = set()
+        self.waiting = 0
+        """Requests that have joined and have no answer yet."""
 
     def join(
         self, holding: Holding, prepared: Prepared, quantity: int, stamp: bytes
@@ -55,6 +57,7 @@ class Gatherings:
         future: asyncio.Future[list[Any]] = loop.create_future()
         gathering.operands += (b"%d" % quantity, stamp)
         gathering.waiting.append(future)
+        self.waiting += 1
         if len(gathering.waiting) == TOGETHER_MAX:
             self._close(gathering)
         return future
@@ -69,6 +72,12 @@ class Gatherings:
         task.add_done_callback(self._sending.discard)
 
     async def _send(self, gathering: Gathering) -> None:
+        try:
+            await self._answer(gathering)
+        finally:
+            self.waiting -= len(gathering.waiting)
+
+    async def _answer(self, gathering: Gathering) -> None:
         try:
             reply = await self._scripts.run(CONSUME_MANY, self._packed(gathering))
         except Outage as outage:

@@ -32,19 +32,38 @@ class Rendered(NamedTuple):
     body: bytes
 
 
-class _Ceiling(NamedTuple):
-    """One bound of the feature and the JSON around its numbers."""
+class _Ceiling:
+    """One bound of the feature, the JSON that stays, and the words of its reset while they hold."""
 
-    place: int
-    max: int
-    end_ms: int
-    blocks: bool
-    counts: bool
-    enforce: bool
-    within: str
-    resets_at: str
-    head: str
-    tail: str
+    __slots__ = (
+        *("at", "blocks", "counts", "end_ms", "enforce", "limit", "max", "place"),
+        *("resets", "resets_at", "resets_from_ms", "resets_until_ms", "within", "words"),
+    )
+
+    def __init__(self, ask: Ask, place: int) -> None:
+        ceiling = ask.ceilings[place]
+        self.place = _WINDOWS + 2 * ceiling.window
+        self.max = ceiling.max
+        self.end_ms = ask.windows[ceiling.window].end_ms
+        self.blocks = ceiling.enforce or not ceiling.paid
+        self.counts = ceiling.enforce or ceiling.paid
+        self.enforce = ceiling.enforce
+        self.limit = str(ceiling.max)
+        self.words = f"{ceiling.max:,}"
+        self.within = within(ceiling.every)
+        self.resets_at = "null" if self.end_ms == NEVER_ENDS_MS else _text(rfc3339(self.end_ms))
+        self.resets, self.resets_from_ms, self.resets_until_ms = "", 0, 0
+
+    def resets_in(self, at_ms: int) -> str:
+        """ " Resets in 47 minutes.", the same words until the minute (at the end, the second) is over."""
+        if self.end_ms == NEVER_ENDS_MS:
+            return ""
+        if not self.resets_from_ms < at_ms <= self.resets_until_ms:
+            step_ms = 60_000 if self.end_ms - at_ms > 60_000 else 1_000
+            self.resets_from_ms = self.end_ms - -(-(self.end_ms - at_ms) // step_ms) * step_ms - 1
+            self.resets_until_ms = self.resets_from_ms + step_ms
+            self.resets = f" Resets in {relative(self.end_ms - at_ms)}."
+        return self.resets
 
 
 class Rendering:
@@ -57,14 +76,26 @@ class Rendering:
         self._unlimited = feature.included is None
         self._unpaid = feature.included == 0 and feature.overage != "block"
         self._enforce = feature.enforce
-        self._ceilings = [_ceiling(ask, place) for place in range(len(ask.ceilings))]
+        self._ceilings = [_Ceiling(ask, place) for place in range(len(ask.ceilings))]
         self._status = {
             reason: entitlement.statuses.get(reason) or HTTP_STATUS[reason]
             for reason in ("included", "overage", "unlimited")
         }
-        self._subject = f'"customer":{_text(entitlement.customer)},"feature":{_text(self._feature)}'
-        self._currency = _text(entitlement.currency)
-        self._end = f'"plan":{_text(entitlement.plan)},"catalog":{entitlement.catalog}'
+        windows = ",".join(
+            f'{{"name":{_fixed(c.name)},"every":{_fixed(c.every)},"used":%d,'
+            f'"limit":{c.max},"resetsAt":{ceiling.resets_at}}}'
+            for c, ceiling in zip(ask.ceilings, self._ceilings, strict=True)
+        )
+        self._body = (
+            '{"allowed":true,"reason":"%s","httpStatus":%d,"message":%s,'
+            f'"customer":{_fixed(entitlement.customer)},"feature":{_fixed(self._feature)},'
+            '"quantity":%d,"balance":%s,"available":%s,"used":%d,"limit":%s,"resetsAt":%s,'
+            '"retryAfterMs":null,'
+            '"sources":{"included":%d,"rollover":0,"credits":0,"overage":%d},"credits":{},'
+            f'"cost":"%s","currency":{_fixed(entitlement.currency)},"windows":[{windows}],'
+            f'"plan":{_fixed(entitlement.plan)},"catalog":{entitlement.catalog},'
+            '"decision":%s,"degraded":false,"alerts":[],"actions":[]}'
+        )
 
     @classmethod
     def of(cls, ask: Ask) -> "Rendering | None":
@@ -96,56 +127,36 @@ class Rendering:
                 balance = left
             if ceiling.enforce and (available is None or left < available):
                 available = left
-            windows.append(f"{ceiling.head}{used}{ceiling.tail}")
+            windows.append(used)
+        if binding is None:
+            limit = resets_at = "null"
+            said = f"{most_used:,} {self._name} used."
+        else:
+            limit, resets_at = binding.limit, binding.resets_at
+            said = standing(
+                *(self._name, f"{least:,}", f"{most_used:,}", binding.words, binding.within),
+                binding.resets_in(numbers[1]),
+                over=overage > 0 or most_used > binding.max,
+            )
         reason = "overage" if overage else "unlimited" if self._unlimited else "included"
-        limit, resets_at, said = "null", "null", f"{most_used:,} {self._name} used."
-        if binding is not None:
-            limit, resets_at = str(binding.max), binding.resets_at
-            said = self._said(binding, least, most_used, overage, numbers[1])
-        body = (
-            f'{{"allowed":true,"reason":"{reason}","httpStatus":{self._status[reason]},'
-            f'"message":{_text(said)},{self._subject},"quantity":{quantity},'
-            f'"balance":{_number(0 if self._unpaid else balance)},'
-            f'"available":{_number(available if self._enforce else None)},"used":{most_used},'
-            f'"limit":{limit},"resetsAt":{resets_at},"retryAfterMs":null,'
-            f'"sources":{{"included":{included},"rollover":0,"credits":0,"overage":{overage}}},'
-            f'"credits":{{}},"cost":"{format_amount(cost) if cost else 0}",'
-            f'"currency":{self._currency},"windows":[{",".join(windows)}],{self._end},'
-            f'"decision":{"null" if decision_id is None else _text(decision_id)},'
-            f'"degraded":false,"alerts":[],"actions":[]}}'
+        if self._unpaid:
+            balance = 0
+        body = self._body % (
+            *(reason, self._status[reason], _text(said), quantity),
+            "null" if balance is None else balance,
+            "null" if available is None or not self._enforce else available,
+            *(most_used, limit, resets_at, included, overage),
+            format_amount(cost) if cost else "0",
+            *windows,
+            "null" if decision_id is None else f'"{decision_id}"',
         )
         return Rendered(self._feature, self._plan, reason, body.encode())
-
-    def _said(self, binding: _Ceiling, left: int, used: int, overage: int, at_ms: int) -> str:
-        resets = ""
-        if binding.end_ms != NEVER_ENDS_MS:
-            resets = f" Resets in {relative(binding.end_ms - at_ms)}."
-        over = overage > 0 or used > binding.max
-        amounts = (f"{left:,}", f"{used:,}", f"{binding.max:,}")
-        return standing(self._name, *amounts, binding.within, resets, over=over)
-
-
-def _ceiling(ask: Ask, place: int) -> _Ceiling:
-    ceiling = ask.ceilings[place]
-    end_ms = ask.windows[ceiling.window].end_ms
-    resets_at = "null" if end_ms == NEVER_ENDS_MS else _text(rfc3339(end_ms))
-    return _Ceiling(
-        place=_WINDOWS + 2 * ceiling.window,
-        max=ceiling.max,
-        end_ms=end_ms,
-        blocks=ceiling.enforce or not ceiling.paid,
-        counts=ceiling.enforce or ceiling.paid,
-        enforce=ceiling.enforce,
-        within=within(ceiling.every),
-        resets_at=resets_at,
-        head=f'{{"name":{_text(ceiling.name)},"every":{_text(ceiling.every)},"used":',
-        tail=f',"limit":{ceiling.max},"resetsAt":{resets_at}}}',
-    )
 
 
 def _text(text: str) -> str:
     return _json(text).decode()
 
 
-def _number(number: int | None) -> str:
-    return "null" if number is None else str(number)
+def _fixed(text: str) -> str:
+    """Text that stands in the template itself, where a percent sign must be doubled."""
+    return _text(text).replace("%", "%%")

@@ -66,17 +66,22 @@ class Ask:
     valid_until_ms: int
 
 
-def window_name(span: Span, align: Align) -> str:
+def window_name(entitlement: Entitlement, span: Span, align: Align) -> str:
     """The name of a counter in the state: two windows cut alike share one."""
-    return PERIOD if span.unit == PERIOD else f"{span}.{align}"
+    if span.unit == PERIOD or (span == entitlement.period and align == "anchor"):
+        return PERIOD
+    return f"{span}.{align}"
 
 
 def ask(entitlement: Entitlement, feature: FeatureEntitlement, at_ms: int) -> Ask:
     """Lay out a metered feature for decisions around `at_ms`, which the entitlement must cover."""
     spans: dict[str, tuple[Span, Align]] = {PERIOD: (Span(PERIOD), "anchor")}
-    spans[window_name(feature.reset, feature.align)] = (feature.reset, feature.align)
+    spans.setdefault(
+        window_name(entitlement, feature.reset, feature.align), (feature.reset, feature.align)
+    )
     for limit in feature.limits:
-        spans[window_name(limit.span, limit.align)] = (limit.span, limit.align)
+        name = window_name(entitlement, limit.span, limit.align)
+        spans.setdefault(name, (limit.span, limit.align))
     places = {name: place for place, name in enumerate(spans)}
 
     windows = []
@@ -93,10 +98,10 @@ def ask(entitlement: Entitlement, feature: FeatureEntitlement, at_ms: int) -> As
         windows.append(AskWindow(name=name, span=span, end_ms=cut.end_ms, length_ms=0))
 
     limits = tuple(
-        AskLimit(window=places[window_name(limit.span, limit.align)], limit=limit)
+        AskLimit(window=places[window_name(entitlement, limit.span, limit.align)], limit=limit)
         for limit in feature.limits
     )
-    included_window = places[window_name(feature.reset, feature.align)]
+    included_window = places[window_name(entitlement, feature.reset, feature.align)]
     price = feature.price if feature.overage == "charge" else None
     return Ask(
         entitlement=entitlement,

@@ -60,7 +60,7 @@ async def test_a_bug_is_a_problem_and_not_a_traceback(world, monkeypatch):
     async def broken(*_):
         raise RuntimeError("secret of the house")
 
-    monkeypatch.setattr(world.app.parts.enforcer, "decide", broken)
+    monkeypatch.setattr(world.app.parts.enforcer, "answer", broken)
     body = {"customer": "acme", "feature": "api_calls"}
     answer = await world.ask("POST", "/v1/consume", body, key=ADMIN_KEY)
     assert (answer.status, answer.json["code"]) == (500, "unexpected")
