@@ -126,11 +126,11 @@ def segment_usage(
     period: Window,
     entitlements: Mapping[int, Entitlement],
 ) -> list[SegmentUsage]:
-    """The segments with their prices, and a zero for each charged feature that was not used.
+    """The segments with their prices, and a zero for each feature that was not used under its present price.
 
-    Raises EntitlementUnknown.
+    What a price asks for no usage at all is asked by the one in force last. Raises EntitlementUnknown.
     """
-    used = []
+    used: list[SegmentUsage] = []
     for segment in segments:
         if segment.entitlement not in entitlements:
             raise EntitlementUnknown(
@@ -144,12 +144,13 @@ def segment_usage(
                 f"entitlement {segment.entitlement} does not know {segment.feature}"
             )
         used.append(_segment_usage(segment, feature, period, opened_by.catalog))
-    names = {each.feature for each in used}
+    last = {each.feature: each for each in used}
     for name, feature in current.features.items():
-        if name not in names and _price_of(feature) is not None:
+        before = last.get(name)
+        if _price_of(feature) != (None if before is None else before.price):
             unused = Segment(
                 feature=name,
-                segment=1,
+                segment=1 if before is None else before.segment + 1,
                 entitlement=current.version,
                 opened_ms=period.start_ms,
                 quantity=0,
@@ -169,6 +170,25 @@ def entitlements_of(
         queries["invoicer_entitlements"], {"customer": customer, "versions": list(set(versions))}
     )
     return {version: read_entitlement(doc) for version, doc in rows if doc is not None}
+
+
+def entitlement_before(connection: Connection[Any], phase: Phase, end_ms: int) -> Entitlement:
+    """What could be used in a phase just before an instant.
+
+    One that was begun in the past is not in any entitlement of that time: then the first made afterwards
+    counts. Raises EntitlementUnknown.
+    """
+    rows = connection.execute(
+        queries["invoicer_entitlements_around"],
+        {"customer": phase.customer, "at": instant(end_ms)},
+    )
+    for (doc,) in rows:
+        found = read_entitlement(doc).at(end_ms - 1)
+        if found.starts_ms == phase.starts_ms:
+            return found
+    raise EntitlementUnknown(
+        f"no entitlement says what was in force before {instant(end_ms).isoformat()}"
+    )
 
 
 def read_entitlement(doc: bytes) -> Entitlement:

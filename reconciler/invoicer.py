@@ -15,17 +15,18 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 from redis import Redis
 
+from gateway.pricing.catalog import CatalogInvalid
 from gateway.pricing.invoice import BaseCharge, Invoice, invoice
 from gateway.pricing.segment import SegmentUsage, UsageNotRated
-from gateway.pricing.subscription import billing_period_at
+from gateway.pricing.subscription import SubscriptionInvalid, billing_period_at
 from lua import keys, load
 from reconciler.billing import (
     EntitlementUnknown,
     charge_at_end,
     clipped,
+    entitlement_before,
     entitlements_of,
     first_charge,
-    read_entitlement,
     segment_usage,
     segments_of_ledger,
     tax_of,
@@ -196,7 +197,7 @@ class Invoicer:
         try:
             with connection.transaction():
                 made = self._close(connection, phase)
-        except (UsageNotRated, EntitlementUnknown) as error:
+        except (UsageNotRated, EntitlementUnknown, SubscriptionInvalid, CatalogInvalid) as error:
             done.failed.append({"customer": phase.customer, "reason": str(error)})
             return
         if made is not None and made.lines:
@@ -244,12 +245,7 @@ class Invoicer:
             start_ms, end_ms = period.start_ms, period.end_ms
             base = charge_at_end(connection, account, phases, end_ms)
             segments = segments_of_ledger(connection, account.id, window.start_ms)
-            row = connection.execute(
-                queries["invoicer_entitlement_at"],
-                {"customer": account.id, "at": instant(end_ms)},
-            ).fetchone()
-            assert row is not None, "a subscription has an entitlement"
-            entitlement = read_entitlement(row[1]).at(end_ms - 1)
+            entitlement = entitlement_before(connection, phase, end_ms)
             versions = (segment.entitlement for segment in segments)
             entitlements = entitlements_of(connection, account.id, versions)
             usage = segment_usage(segments, entitlement, period, entitlements)

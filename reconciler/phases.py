@@ -140,6 +140,7 @@ def due_at(connection: Connection[Any], phase: Phase) -> int | None:
 
 def subscription_of(connection: Connection[Any], account: Account, phase: Phase) -> Subscription:
     """The phase as pricing sees it. Raises SubscriptionInvalid."""
+    billed = phase.ends_ms is not None and phase.due_ms is None
     return Subscription(
         customer=account.id,
         plan=phase.plan,
@@ -152,7 +153,8 @@ def subscription_of(connection: Connection[Any], account: Account, phase: Phase)
         overrides=phase.overrides,
         zone=account.zone,
         suspended=account.suspended,
-        currency=account.currency,
+        # Whoever has paid for it all may go on in another currency.
+        currency=None if billed else account.currency,
     )
 
 

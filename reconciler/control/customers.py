@@ -183,21 +183,27 @@ def _check_change(
     body: CustomerBody,
     now_ms: int,
 ) -> None:
-    """Refuse what would move the periods or the money of a running subscription."""
-    running = [each for each in phases if each.ends_ms is None or each.ends_ms > now_ms]
-    if not running:
-        return
-    if body.time_zone != before.zone:
+    """Refuse what would move the periods or the money of a subscription that runs or has yet to be billed."""
+    open_ = [
+        each
+        for each in phases
+        if each.due_ms is not None or each.ends_ms is None or each.ends_ms > now_ms
+    ]
+    if open_ and body.time_zone != before.zone:
         raise NotSupportedYet.at(
             "/timeZone",
-            f"The time zone of a running subscription ({before.zone}) cannot change yet.",
+            f"The time zone ({before.zone}) of a subscription that runs, or whose last invoice is "
+            "not made yet, cannot change yet.",
             "not_supported_yet",
         )
-    plan = catalog_of(connection, running[0].catalog).plans[running[0].plan]
-    if body.currency is not None and body.currency != plan.currency:
-        raise Invalid.at(
-            "/currency", f"The running subscription to {plan.id!r} is priced in {plan.currency}."
-        )
+    for phase in open_:
+        plan = catalog_of(connection, phase.catalog).plans[phase.plan]
+        if body.currency is not None and body.currency != plan.currency:
+            raise Invalid.at(
+                "/currency",
+                f"The subscription to {plan.id!r}, which runs or has yet to be billed, is priced "
+                f"in {plan.currency}.",
+            )
 
 
 def _shown(connection: Connection[Any], customer: str, now_ms: int) -> dict[str, Any]:

@@ -12,12 +12,12 @@ ORDER BY u.feature, u.segment;
 SELECT version, doc FROM tg.entitlements
 WHERE customer = %(customer)s AND version = ANY (%(versions)s::bigint[]);
 
--- invoicer_entitlement_at --
--- The entitlement that was the newest at an instant; else the oldest there is.
-SELECT version, doc FROM tg.entitlements
+-- invoicer_entitlements_around --
+-- Entitlements made up to an instant, the newest first, then those made later, the oldest first.
+SELECT doc FROM tg.entitlements
 WHERE customer = %(customer)s AND doc IS NOT NULL
 ORDER BY made_at <= %(at)s DESC, CASE WHEN made_at <= %(at)s THEN version END DESC, version
-LIMIT 1;
+LIMIT 100;
 
 -- invoicer_features_used --
 -- Features that were used in billing periods from an instant on.
