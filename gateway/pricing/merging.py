@@ -5,17 +5,27 @@ from typing import Any
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Key by key, all the way down; lists and scalars are replaced, None takes a key away."""
+    """Key by key, all the way down; lists and scalars are replaced, None takes a key away.
+
+    A price of another model replaces the one before: what belongs to one model means nothing to another.
+    """
     merged = dict(base)
     for key, change in changes.items():
         under = merged.get(key)
         if change is None:
             merged.pop(key, None)
         elif isinstance(change, Mapping):
-            merged[key] = merge(under if isinstance(under, Mapping) else {}, change)
+            kept = under if isinstance(under, Mapping) else {}
+            merged[key] = merge({} if _is_another_model(kept, change) else kept, change)
         else:
             merged[key] = change
     return merged
+
+
+def _is_another_model(under: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
+    """Whether a price changes its model; a feature may be called model, a model is a word."""
+    model = change.get("model")
+    return isinstance(model, str) and under.get("model") not in (None, model)
 
 
 def without_nothing(plain: Any) -> Any:

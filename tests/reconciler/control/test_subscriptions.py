@@ -164,3 +164,14 @@ def test_the_customers_currency_must_be_the_plans(plane: Plane) -> None:
     answer = plane.ask("PUT", SUBSCRIPTION, {"plan": "pro"})
     assert answer.status == 422
     assert "EUR" in answer.body["detail"]
+
+
+def test_an_override_may_change_the_model_of_a_price(plane: Plane) -> None:
+    plane.push()
+    plane.ok("PUT", "/v1/customers/acme", {})
+    overrides = {"features": {"api_calls": {"price": {"model": "per_unit", "unit": "0.5"}}}}
+    plane.ok("PUT", "/v1/customers/acme/subscription", {"plan": "pro", "overrides": overrides})
+    plane.consume("acme", 12)
+    upcoming = plane.ok("GET", "/v1/customers/acme/invoices/upcoming")
+    (usage,) = [line for line in upcoming["lines"] if line["kind"] == "usage"]
+    assert (usage["amount"], usage["tiers"][0]["unit"]) == ("1.00", "0.5")
