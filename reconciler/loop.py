@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -50,6 +51,7 @@ class Loop:
         self._copier = Copier(redis, batch_entries_max=settings.batch_entries_max)
         self._trimmer = Trimmer(redis, retention_ms=settings.log_retention_ms)
         self._fill = FillRate()
+        self._publish = partial(publish_all, past_kept_ms=settings.past_kept_ms)
         self._offset_ms = 0
         self._looked_ms = self._tidied_ms = 0
         self.adopted = Event()
@@ -121,7 +123,7 @@ class Loop:
         done = adopt(
             connection,
             self._redis,
-            publish=publish_all,
+            publish=self._publish,
             offset_ms=self._offset_ms,
             now_ms=self._now_ms(),
             forced=forced,
@@ -143,7 +145,7 @@ class Loop:
         unknown = {bucket for bucket, meta in metas.items() if not meta.knows(server)}
         if behind - self._closed or unknown - self._closed:
             self.adopt(connection, behind)
-        push_pending(connection, self._redis)
+        push_pending(connection, self._redis, past_kept_ms=self._settings.past_kept_ms)
         ship_denials(connection, self._redis)
         measure_lag(self._redis, self._copier.positions, metas, self._now_ms())
         self._trimmer.note(self._copier.positions, _monotonic_ms())

@@ -2,7 +2,8 @@
 
 Compiling belongs to the transaction that changes the customer; pushing comes after its commit. What could not be
 pushed stays marked in Postgres and is pushed later. An entitlement carries a version and Redis refuses an older one;
-keys are pushed under a lock on their rows: so pushes may be repeated and may overlap.
+keys are pushed under a lock on their rows: so pushes may be repeated and may overlap. `past_kept_ms` is how long Redis keeps an
+entitlement that another replaces, to answer a repeated idempotency key by it.
 """
 
 import json
@@ -24,8 +25,6 @@ from reconciler.sql import queries
 
 PAGE = 500
 """Entitlements or keys that are read and sent at once."""
-PAST_KEPT_MS = 7 * 86_400_000
-"""How long Redis keeps a replaced entitlement, to answer a repeated idempotency key by it."""
 PENDING_PAGES_MAX = 100
 """Pages of one call of `push_pending`; what is left waits for the next."""
 
@@ -60,14 +59,16 @@ def compile_customer(connection: Connection[Any], customer: str, *, at_ms: int) 
     return version
 
 
-def push_customer(connection: Connection[Any], redis: "Redis", customer: str) -> bool:
+def push_customer(
+    connection: Connection[Any], redis: "Redis", customer: str, *, past_kept_ms: int
+) -> bool:
     """Send a customer's newest entitlement; False while Redis is away. Call it after the commit."""
     with connection.transaction():
         rows = connection.execute(
             queries["control_newest_entitlement"], {"customer": customer}
         ).fetchall()
         try:
-            _push_entitlements(connection, redis, rows)
+            _push_entitlements(connection, redis, rows, past_kept_ms)
         except (redis_errors.ConnectionError, redis_errors.TimeoutError):
             return False
     return True
@@ -110,13 +111,13 @@ def push_catalog(connection: Connection[Any], redis: "Redis") -> int | None:
     return int(version)
 
 
-def push_pending(connection: Connection[Any], redis: "Redis") -> int:
+def push_pending(connection: Connection[Any], redis: "Redis", *, past_kept_ms: int) -> int:
     """Send what is marked as not yet sent, a bounded number of pages; returns how much. Raises Redis' errors."""
     sent = 0
     for _ in range(PENDING_PAGES_MAX):
         with connection.transaction():
             rows = connection.execute(queries["control_unpushed"], {"limit": PAGE}).fetchall()
-            _push_entitlements(connection, redis, rows)
+            _push_entitlements(connection, redis, rows, past_kept_ms)
             pending = connection.execute(queries["control_unpushed_keys"], {"limit": PAGE})
             digests = [row[0] for row in pending.fetchall()]
             _push_keys(connection, redis, digests)
@@ -126,7 +127,7 @@ def push_pending(connection: Connection[Any], redis: "Redis") -> int:
     return sent
 
 
-def publish_all(connection: Connection[Any], redis: "Redis") -> Published:
+def publish_all(connection: Connection[Any], redis: "Redis", *, past_kept_ms: int) -> Published:
     """Send everything, keys first, for a Redis that may have lost some of it. Raises Redis' errors."""
     sent_keys = sent_entitlements = 0
     after = ""
@@ -147,7 +148,7 @@ def publish_all(connection: Connection[Any], redis: "Redis") -> Published:
             rows = connection.execute(
                 queries["control_entitlements_page"], {"after": after, "limit": PAGE}
             ).fetchall()
-            _push_entitlements(connection, redis, rows)
+            _push_entitlements(connection, redis, rows, past_kept_ms)
         sent_entitlements += len(rows)
         if len(rows) < PAGE:
             break
@@ -182,7 +183,10 @@ def _store(
 
 
 def _push_entitlements(
-    connection: Connection[Any], redis: "Redis", rows: Sequence[tuple[str, int, bytes | None]]
+    connection: Connection[Any],
+    redis: "Redis",
+    rows: Sequence[tuple[str, int, bytes | None]],
+    past_kept_ms: int,
 ) -> None:
     """Send rows of (customer, version, doc) and mark them, and every older version, as sent."""
     if not rows:
@@ -195,7 +199,7 @@ def _push_entitlements(
             past=keys.past_entitlements(customer),
             version=version,
             doc=doc or b"",
-            keep_ms=PAST_KEPT_MS,
+            keep_ms=past_kept_ms,
         )
         pipeline.eval(script.source, len(key), *key, *args)
         pipeline.publish(keys.CHANGES, f"customer {customer}")

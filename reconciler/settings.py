@@ -9,6 +9,9 @@ from gateway.pricing.window import Span
 HOST_DEFAULT = "127.0.0.1"
 """The control plane holds the keys to Postgres: loopback unless told otherwise."""
 
+PAST_SLACK_MS = 3_600_000
+"""What a replaced entitlement is kept beyond the last key that needs it: for clocks, and pushes that came late."""
+
 _SPAN_MS = {
     "second": 1_000,
     "minute": 60_000,
@@ -42,6 +45,8 @@ class Settings:
     """0 picks a free one."""
     log_retention_ms: int = 3_600_000
     """How long a copied entry stays in the log: at least what a restore of Postgres may lose."""
+    idempotency_retention_ms: int = 24 * 3_600_000
+    """How long gateways remember an idempotency key, at least: the same setting as theirs."""
     invoice_grace_ms: int = 3_600_000
     """How long after a period's end its invoice may be finalized at the earliest."""
     denial_retention_ms: int = 30 * 86_400_000
@@ -69,6 +74,9 @@ class Settings:
             host=reader.text("host", "TALLYGATE_CONTROL_HOST") or HOST_DEFAULT,
             port=reader.number("port", "TALLYGATE_CONTROL_PORT", 8081, 65_535),
             log_retention_ms=reader.span("log_retention_ms", "TALLYGATE_LOG_RETENTION", "1 hour"),
+            idempotency_retention_ms=reader.span(
+                "idempotency_retention_ms", "TALLYGATE_IDEMPOTENCY_RETENTION", "24 hours"
+            ),
             invoice_grace_ms=reader.span("invoice_grace_ms", "TALLYGATE_INVOICE_GRACE", "1 hour"),
             test_clock=reader.flag("test_clock", "TALLYGATE_TEST_CLOCK"),
             accept_loss=reader.text("accept_loss", "TALLYGATE_ACCEPT_LOSS"),
@@ -81,6 +89,12 @@ class Settings:
         if reader.problems:
             raise SettingsInvalid(reader.problems)
         return settings
+
+    @property
+    def past_kept_ms(self) -> int:
+        """How long Redis keeps a replaced entitlement: gateways look for a key in the current slab and the one before,
+        each a retention long, so an answer given under it may be repeated for two."""
+        return 2 * self.idempotency_retention_ms + PAST_SLACK_MS
 
     def override(self, *, host: str | None = None, port: int | None = None) -> Self:
         """The same settings with what the command line says instead."""

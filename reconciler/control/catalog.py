@@ -148,7 +148,7 @@ def _invalid(faults: Sequence[Fault]) -> Invalid:
 def _push(parts: Parts, connection: Connection[Any]) -> bool:
     try:
         push_catalog(connection, parts.redis)
-        push_pending(connection, parts.redis)
+        push_pending(connection, parts.redis, past_kept_ms=parts.settings.past_kept_ms)
     except (redis.ConnectionError, redis.TimeoutError):
         return False
     return True

@@ -20,13 +20,14 @@ log = structlog.get_logger(__name__)
 
 def do_chores(parts: Parts) -> None:
     """One round. A store that is away is for the next round, and never stops the rounds."""
+    kept_ms = parts.settings.past_kept_ms
     try:
         with parts.postgres() as connection:
             for _ in range(PAGES_MAX):
                 if not move_a_page(connection, at_ms=parts.clock.now_ms(connection)):
                     break
-                push_pending(connection, parts.redis)
-            push_pending(connection, parts.redis)
+                push_pending(connection, parts.redis, past_kept_ms=kept_ms)
+            push_pending(connection, parts.redis, past_kept_ms=kept_ms)
             if _shown_version(parts) != live_version(connection):
                 push_catalog(connection, parts.redis)
     except (psycopg.OperationalError, PoolTimeout, redis.RedisError) as error:

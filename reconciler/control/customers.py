@@ -82,7 +82,7 @@ def put_customer(parts: Parts, call: Call) -> Answer:
             )
             if phases:
                 compile_customer(connection, customer, at_ms=now_ms)
-        in_force = push_customer(connection, parts.redis, customer) if phases else True
+        in_force = not phases or _push(parts, connection, customer)
         shown = _shown(connection, customer, now_ms)
     return Answer(body={**shown, "applied": in_force}, status=200 if in_force else 202)
 
@@ -132,11 +132,16 @@ def delete_customer(parts: Parts, call: Call) -> Answer:
             compile_customer(connection, customer, at_ms=now_ms)
             # Before the commit: afterwards nothing would know that these keys are to be forgotten.
             forget_keys(parts.redis, [row[0] for row in rows])
-        in_force = push_customer(connection, parts.redis, customer)
+        in_force = _push(parts, connection, customer)
     return Answer(
         body={"id": customer, "deleted": True, "applied": in_force},
         status=200 if in_force else 202,
     )
+
+
+def _push(parts: Parts, connection: Connection[Any], customer: str) -> bool:
+    kept_ms = parts.settings.past_kept_ms
+    return push_customer(connection, parts.redis, customer, past_kept_ms=kept_ms)
 
 
 def _doc_of(body: CustomerBody) -> dict[str, Any]:

@@ -120,7 +120,9 @@ def delete_subscription(parts: Parts, call: Call) -> Answer:
 
 
 def _answer(parts: Parts, connection: Connection[Any], account: Account, now_ms: int) -> Answer:
-    in_force = push_customer(connection, parts.redis, account.id)
+    in_force = push_customer(
+        connection, parts.redis, account.id, past_kept_ms=parts.settings.past_kept_ms
+    )
     phases = phases_of(connection, account.id)
     shown = subscription_plain(connection, account, phases, now_ms) or {"status": "none"}
     return Answer(body={**shown, "applied": in_force}, status=200 if in_force else 202)

@@ -8,7 +8,7 @@ from redis import Redis
 
 from lua import keys
 from reconciler.publisher import publish_all, push_customer, push_pending
-from tests.reconciler.control.plane import CATALOG, running_plane
+from tests.reconciler.control.plane import CATALOG, DAY_MS, running_plane
 
 
 def away() -> Redis:
@@ -32,10 +32,10 @@ def test_a_change_while_redis_is_away_is_202_and_pushed_later(
         assert plane.ask("GET", "/readyz").status == 503
         assert plane.ask("DELETE", "/v1/customers/acme").status == 503
         assert plane.ask("GET", "/v1/customers/acme").status == 200, "nothing was half done"
-    assert push_pending(connection, redis_client) == 2
+    assert push_pending(connection, redis_client, past_kept_ms=DAY_MS) == 2
     assert redis_client.hget(keys.entitlement("acme"), "doc")
     assert list(redis_client.scan_iter("tg:key:*"))
-    assert push_pending(connection, redis_client) == 0
+    assert push_pending(connection, redis_client, past_kept_ms=DAY_MS) == 0
 
 
 def test_what_could_not_be_pushed_is_pushed_without_being_asked(
@@ -65,7 +65,7 @@ def test_everything_can_be_sent_again_to_a_redis_that_forgot(
         before = {key: redis_client.hgetall(key) for key in redis_client.keys("tg:*ent:*")}
         keys_before = {key: redis_client.hgetall(key) for key in redis_client.keys("tg:key:*")}
         redis_client.flushall()
-        published = publish_all(connection, redis_client)
+        published = publish_all(connection, redis_client, past_kept_ms=DAY_MS)
     assert (published.entitlements, published.keys, published.catalog) == (3, 3, 1)
     assert {key: redis_client.hgetall(key) for key in redis_client.keys("tg:*ent:*")} == before
     assert {key: redis_client.hgetall(key) for key in redis_client.keys("tg:key:*")} == keys_before
@@ -78,7 +78,7 @@ def test_an_older_entitlement_never_takes_the_place_of_a_newer_one(
         plane.push()
         plane.subscribe("acme")
         redis_client.hset(keys.entitlement("acme"), mapping={"version": "999", "doc": "newer"})
-        assert push_customer(connection, redis_client, "acme")
+        assert push_customer(connection, redis_client, "acme", past_kept_ms=DAY_MS)
     assert redis_client.hget(keys.entitlement("acme"), "doc") == b"newer"
 
 
@@ -99,3 +99,15 @@ def test_gateways_hear_of_a_change_after_it_is_in_redis(
     assert heard[0] == b"catalog 1"
     assert b"customer a b" in heard
     assert any(each.startswith(b"key ") for each in heard)
+
+
+def test_a_replaced_entitlement_is_kept_as_long_as_an_answer_given_under_it_may_be_repeated(
+    redis_client: Redis, connection: psycopg.Connection[Any], database_url: str
+) -> None:
+    given = {"idempotency_retention_ms": 2 * DAY_MS}
+    with running_plane(redis_client, connection, database_url, **given) as plane:
+        plane.push()
+        plane.subscribe("acme")
+        plane.ok("PUT", "/v1/customers/acme", {"suspended": True})
+    kept_ms: Any = redis_client.pttl(keys.past_entitlements("acme"))
+    assert 4 * DAY_MS < kept_ms <= 4 * DAY_MS + 3_600_000

@@ -18,6 +18,13 @@ def test_lengths_of_time_are_spans():
     assert settings.log_retention_ms == 2 * 86_400_000
 
 
+def test_replaced_entitlements_outlive_every_idempotency_key_given_under_them():
+    day_ms = 86_400_000
+    assert Settings.read(STORES).idempotency_retention_ms == day_ms
+    settings = Settings.read({**STORES, "TALLYGATE_IDEMPOTENCY_RETENTION": "2 days"})
+    assert settings.past_kept_ms > 2 * settings.idempotency_retention_ms == 4 * day_ms
+
+
 def test_flags_override_the_environment():
     settings = Settings.read({**STORES, "TALLYGATE_CONTROL_PORT": "9000"})
     settings = settings.override(port=0)

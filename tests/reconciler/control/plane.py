@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -27,6 +28,7 @@ from tests.lua.calls import Calls, Reply
 
 ADMIN_KEY = "test-admin-key"
 START_TIMEOUT_S = 10
+DAY_MS = 86_400_000
 
 CATALOG = """\
 currency: USD
@@ -125,7 +127,7 @@ class Plane:
         adopt(
             self.connection,
             self.redis,
-            publish=publish_all,
+            publish=partial(publish_all, past_kept_ms=DAY_MS),
             offset_ms=clock.offset_ms(self.connection),
             now_ms=clock.now_ms(self.connection),
         )
