@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from psycopg import Connection
@@ -9,6 +10,7 @@ from redis import Redis
 
 from gateway.pricing.entitlement import Entitlement
 from gateway.pricing.invoice import BaseCharge, Invoice, Tax, invoice
+from gateway.pricing.money import NANO_SCALE
 from gateway.pricing.window import Span, window_at
 from lua import keys, load
 from lua.state import UsageState
@@ -131,6 +133,20 @@ def enforced(connection: Connection[Any] | None, redis: "Redis", customer: str) 
             at_ms=at_ms, entitlement=compiled.at(at_ms), version=int(version), states=states
         )
     raise NothingRunning(f"The subscription of {customer!r} keeps changing; ask again.")
+
+
+def unbilled(connection: Connection[Any], redis: "Redis", customer: str) -> dict[str, Decimal]:
+    """What a customer without invoices owes for usage, by feature: counted, copied to the ledger, or both."""
+    rows = connection.execute(queries["invoicer_costs"], {"customer": customer}).fetchall()
+    owed = {feature: Decimal(cost) for feature, cost in rows}
+    try:
+        states = enforced(connection, redis, customer).states
+    except NothingRunning:
+        states = {}
+    for feature, state in states.items():
+        counted = Decimal(sum(segment.cost for segment in state.segments)).scaleb(-NANO_SCALE)
+        owed[feature] = max(owed.get(feature, Decimal(0)), counted)
+    return {feature: cost for feature, cost in owed.items() if cost}
 
 
 def _features(

@@ -19,6 +19,7 @@ from reconciler.control.subscription_shown import subscription_plain
 from reconciler.phases import Account, Phase, account_of, catalog_of, phases_of
 from reconciler.publisher import compile_customer, forget_keys, push_customer
 from reconciler.sql import queries
+from reconciler.upcoming import unbilled
 
 Name = Annotated[str, msgspec.Meta(max_length=255)]
 Text = Annotated[str, msgspec.Meta(max_length=2_000)]
@@ -108,7 +109,7 @@ def list_customers(parts: Parts, call: Call) -> Answer:
 
 
 def delete_customer(parts: Parts, call: Call) -> Answer:
-    """Delete a customer who was never billed, with subscription and keys."""
+    """Delete a customer who was never billed and has used nothing that costs, with subscription and keys."""
     call.queries()
     customer = call.customer
     with parts.postgres() as connection:
@@ -124,6 +125,15 @@ def delete_customer(parts: Parts, call: Call) -> Answer:
                     f"{customer!r} has {counted[0]} invoices, which must be kept. "
                     "End the subscription or suspend the customer instead.",
                     code="customer_has_invoices",
+                )
+            if owed := unbilled(connection, parts.redis, customer):
+                said = ", ".join(
+                    f"{format_decimal(each)} for {name}" for name, each in owed.items()
+                )
+                raise Conflict(
+                    f"{customer!r} has used what is not billed yet: {said}. End the subscription "
+                    "and issue the last invoice instead.",
+                    code="customer_has_unbilled_usage",
                 )
             rows = connection.execute(
                 queries["control_key_digests_of_customer"], {"customer": customer}
@@ -256,7 +266,7 @@ OPERATIONS = (
         method="DELETE",
         path="/v1/customers/{customer}",
         endpoint=delete_customer,
-        summary="Delete a customer who was never billed; 409 once there is an invoice",
+        summary="Delete a customer; 409 once there is an invoice or usage that costs",
         scope="admin",
         statuses=(200, 202),
     ),

@@ -19,6 +19,10 @@ WHERE customer = %(customer)s AND doc IS NOT NULL
 ORDER BY made_at <= %(at)s DESC, CASE WHEN made_at <= %(at)s THEN version END DESC, version
 LIMIT 100;
 
+-- invoicer_costs --
+-- What usage has cost a customer, by feature.
+SELECT feature, sum(cost) FROM tg.usage WHERE customer = %(customer)s GROUP BY feature ORDER BY feature;
+
 -- invoicer_features_used --
 -- Features that were used in billing periods from an instant on.
 SELECT DISTINCT feature FROM tg.segments

@@ -146,3 +146,24 @@ def test_the_time_zone_of_a_running_subscription_stays(plane: Plane) -> None:
     plane.subscribe("acme")
     answer = plane.ask("PUT", "/v1/customers/acme", {"timeZone": "Asia/Kolkata"})
     assert (answer.status, answer.body["code"]) == (422, "not_supported_yet")
+
+
+def test_a_customer_with_unbilled_usage_is_not_deleted(plane: Plane) -> None:
+    plane.push()
+    plane.subscribe("acme")
+    plane.consume("acme", 110)
+    refused = plane.ask("DELETE", "/v1/customers/acme")
+    assert (refused.status, refused.body["code"]) == (409, "customer_has_unbilled_usage")
+    assert "1 for api_calls" in refused.body["detail"]
+    plane.copy()
+    plane.redis.flushall()
+    refused = plane.ask("DELETE", "/v1/customers/acme")
+    assert (refused.status, refused.body["code"]) == (409, "customer_has_unbilled_usage")
+
+
+def test_a_customer_who_owes_nothing_is_deleted(plane: Plane) -> None:
+    plane.push()
+    plane.subscribe("acme", "free")
+    plane.consume("acme", 5)
+    plane.copy()
+    assert plane.ask("DELETE", "/v1/customers/acme").status == 200
