@@ -1,6 +1,6 @@
 """The upcoming invoice: the running period, from one script call over the enforcement state."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -23,7 +23,6 @@ from reconciler.billing import (
     segments_of_state,
     tax_of,
 )
-from reconciler.clock import instant
 from reconciler.phases import account_of, phases_of
 from reconciler.sql import queries
 
@@ -41,8 +40,9 @@ class Enforced:
 
     at_ms: int
     entitlement: Entitlement
-    version: int
     states: Mapping[str, UsageState]
+    entitlements: Mapping[int, Entitlement]
+    """Those that Redis has, by version: this one, whole, and replaced ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def upcoming(connection: Connection[Any] | None, redis: "Redis", customer: str) 
     )
     period = clipped(window, running.starts_ms, running.ends_ms)
     segments = segments_of_state(found.states, window.start_ms)
-    entitlements = {found.version: found.entitlement}
+    entitlements = dict(found.entitlements)
     base: BaseCharge | None = None
     tax: Tax | None = None
     if connection is not None:
@@ -114,7 +114,8 @@ def enforced(connection: Connection[Any] | None, redis: "Redis", customer: str) 
         if not doc:
             raise NothingRunning(f"{customer!r} has no subscription.")
         compiled = read_entitlement(doc)
-        features = _features(connection, customer, compiled)
+        entitlements = _past(redis, customer) | {int(version): compiled}
+        features = _features(connection, customer, entitlements.values())
         script = load("balances")
         key, args = script.bind(
             meta=keys.meta(keys.bucket_of(customer)),
@@ -130,7 +131,10 @@ def enforced(connection: Connection[Any] | None, redis: "Redis", customer: str) 
             for feature, fields in zip(features, hashes, strict=True)
         }
         return Enforced(
-            at_ms=at_ms, entitlement=compiled.at(at_ms), version=int(version), states=states
+            at_ms=at_ms,
+            entitlement=compiled.at(at_ms),
+            states=states,
+            entitlements=entitlements,
         )
     raise NothingRunning(f"The subscription of {customer!r} keeps changing; ask again.")
 
@@ -149,19 +153,23 @@ def unbilled(connection: Connection[Any], redis: "Redis", customer: str) -> dict
     return {feature: cost for feature, cost in owed.items() if cost}
 
 
+def _past(redis: "Redis", customer: str) -> dict[int, Entitlement]:
+    """The replaced entitlements that Redis still has, by version."""
+    stored: Any = redis.hgetall(keys.past_entitlements(customer))
+    return {int(version): read_entitlement(doc) for version, doc in stored.items() if doc}
+
+
 def _features(
-    connection: Connection[Any] | None, customer: str, compiled: Entitlement
+    connection: Connection[Any] | None, customer: str, entitlements: Iterable[Entitlement]
 ) -> list[str]:
-    """The features that may have been used: those of the entitlement, and those an earlier one had."""
-    names = {name for name, each in compiled.features.items() if each.type == "metered"}
-    following = compiled.next
-    while following is not None:
-        names |= {name for name, each in following.features.items() if each.type == "metered"}
-        following = following.next
+    """The features that may have been used: those of every entitlement at hand, and those in the ledger."""
+    names: set[str] = set()
+    for each in entitlements:
+        phase: Entitlement | None = each
+        while phase is not None:
+            names |= {name for name, said in phase.features.items() if said.type == "metered"}
+            phase = phase.next
     if connection is not None:
-        rows = connection.execute(
-            queries["invoicer_features_used"],
-            {"customer": customer, "since": instant(compiled.starts_ms)},
-        )
+        rows = connection.execute(queries["invoicer_features_used"], {"customer": customer})
         names |= {row[0] for row in rows}
     return sorted(names)

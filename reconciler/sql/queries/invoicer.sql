@@ -24,9 +24,8 @@ LIMIT 100;
 SELECT feature, sum(cost) FROM tg.usage WHERE customer = %(customer)s GROUP BY feature ORDER BY feature;
 
 -- invoicer_features_used --
--- Features that were used in billing periods from an instant on.
-SELECT DISTINCT feature FROM tg.segments
-WHERE customer = %(customer)s AND period_start >= %(since)s::timestamptz - interval '1 year';
+-- Features that a customer has ever used.
+SELECT DISTINCT feature FROM tg.segments WHERE customer = %(customer)s;
 
 -- invoicer_due --
 -- Phases with an invoice to make: the first at once, later ones when the period's grace is over.

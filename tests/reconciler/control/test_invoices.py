@@ -239,3 +239,26 @@ def test_without_a_subscription_nothing_is_upcoming(plane: Plane) -> None:
     assert plane.ask("GET", UPCOMING).status == 404
     plane.ok("PUT", "/v1/customers/acme", {})
     assert plane.ask("GET", UPCOMING).body["code"] == "no_subscription"
+
+
+def test_without_postgres_usage_under_an_earlier_entitlement_is_still_priced(plane: Plane) -> None:
+    plane.push()
+    plane.subscribe("acme")
+    plane.consume("acme", 110)
+    plane.push(CATALOG.replace("unit: 0.01", "unit: 0.02"), "now")
+    plane.consume("acme", 10)
+    whole = plane.ok("GET", UPCOMING)
+    assert Decimal(lines_of(whole, "usage")[1]["amount"]) == Decimal("0.20")
+    assert upcoming(None, plane.redis, "acme").to_plain()["lines"] == lines_of(whole, "usage")
+
+
+def test_usage_of_a_feature_that_left_the_plan_is_upcoming_before_the_ledger_has_it(
+    plane: Plane,
+) -> None:
+    plane.push()
+    plane.subscribe("acme")
+    plane.consume("acme", 2_000_000, "data")
+    data = "      data: {included: 1, overage: charge, price: {model: per_unit, unit: 0.25}}\n"
+    plane.push(CATALOG.replace(data, ""), "now")
+    (usage,) = lines_of(plane.ok("GET", UPCOMING), "usage")
+    assert (usage["feature"], usage["amount"]) == ("data", "0.25")
