@@ -4,6 +4,7 @@ It never retries and never resends: what was in flight when the connection broke
 """
 
 import asyncio
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from gateway.errors import Outage, Overloaded
 
 IN_FLIGHT_MAX = 4096
 """Commands waiting for a reply on one connection; more are refused before they are sent."""
+
+FLUSH_BYTES = 2048
+"""Bytes that are sent at once; less waits for the end of the tick. So Redis works while we still read requests."""
 
 TICK_MS = 5
 """How exactly deadlines are kept."""
@@ -80,32 +84,59 @@ class Identity(NamedTuple):
 
 
 class _Protocol(asyncio.Protocol):
-    """The bytes of one connection: packs, flushes once a tick, hands replies out in order."""
+    """The bytes of one connection: packs, flushes once a tick or when enough is waiting, hands replies out in order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[[], None]) -> None:
         self._loop = loop
         self._lost = lost
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
+        self._socket: int | None = None
+        """Our own descriptor of a connection without TLS: the event loop would hold a write back until the tick ends."""
         self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._flushing = False
         self.waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
+        if transport.get_extra_info("ssl_object") is None:
+            self._socket = os.dup(transport.get_extra_info("socket").fileno())
 
     def send(self, packed: bytes, deadline: float) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = self._loop.create_future()
         self.waiting.append((future, deadline))
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
         self._unsent.append(packed)
+        self._unsent_bytes += len(packed)
+        if self._unsent_bytes >= FLUSH_BYTES:
+            self._write()
+        elif not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
         return future
 
     def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._transport is not None:
-            self._transport.write(b"".join(unsent))
+        self._flushing = False
+        if self._unsent:
+            self._write()
+
+    def _write(self) -> None:
+        unsent, self._unsent, self._unsent_bytes = b"".join(self._unsent), [], 0
+        transport = self._transport
+        if transport is None:
+            return
+        sent = 0
+        if self._socket is not None and not transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._socket, unsent)
+            except BlockingIOError:
+                pass
+            except OSError:
+                # Broken: whatever waits is answered when the loop notices.
+                return transport.abort()
+        if sent < len(unsent):
+            transport.write(unsent[sent:])
 
     def data_received(self, data: bytes) -> None:
         reader, waiting = self._reader, self.waiting
@@ -126,6 +157,9 @@ class _Protocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if self._socket is not None:
+            os.close(self._socket)
+            self._socket = None
         while self.waiting:
             future, _ = self.waiting.popleft()
             if not future.done():

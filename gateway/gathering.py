@@ -6,14 +6,18 @@ came, each with an entry and an answer of its own.
 """
 
 import asyncio
+import time
+from functools import partial
 from typing import Any
 
+import hiredis
+
 from gateway.entitlements import Holding, Prepared
-from gateway.errors import Outage
+from gateway.errors import GatewayError
 from gateway.scripts import Bucket, Scripts
 
-TOGETHER_MAX = 64
-"""Requests in one script call; lua/consume_many.lua refuses more."""
+TOGETHER_MAX = 16
+"""Requests in one script call. More would be cheaper for Redis, which takes 64, but would leave it idle for longer."""
 
 CONSUME_MANY = "consume_many"
 
@@ -67,34 +71,58 @@ class Gatherings:
         if self._open.get(gathering.prepared) is not gathering:
             return
         del self._open[gathering.prepared]
-        task = asyncio.ensure_future(self._send(gathering))
+        try:
+            packed = self._packed(gathering)
+            reply = self._scripts.connection.send_packed(packed)
+        except GatewayError as error:
+            return self._fail(gathering, error)
+        reply.add_done_callback(partial(self._replied, gathering, packed, time.perf_counter()))
+
+    def _replied(
+        self,
+        gathering: Gathering,
+        packed: bytes,
+        started: float,
+        replied: "asyncio.Future[Any]",
+    ) -> None:
+        error = replied.exception()
+        if error is not None:
+            return self._fail(gathering, error)
+        self._scripts.took(time.perf_counter() - started)
+        reply = replied.result()
+        if isinstance(reply, list):
+            return self._hand_out(gathering, reply)
+        task = asyncio.ensure_future(self._again(gathering, packed, reply))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _send(self, gathering: Gathering) -> None:
+    async def _again(self, gathering: Gathering, packed: bytes, error: hiredis.ReplyError) -> None:
         try:
-            await self._answer(gathering)
-        finally:
-            self.waiting -= len(gathering.waiting)
+            self._hand_out(gathering, await self._scripts.again(CONSUME_MANY, packed, error))
+        except GatewayError as outage:
+            self._fail(gathering, outage)
 
-    async def _answer(self, gathering: Gathering) -> None:
-        try:
-            reply = await self._scripts.run(CONSUME_MANY, self._packed(gathering))
-        except Outage as outage:
-            for future in gathering.waiting:
-                if not future.done():
-                    future.set_exception(type(outage)(outage.detail))
-            return
+    def _hand_out(self, gathering: Gathering, reply: list[Any]) -> None:
         # A refusal by the fence is one answer for all.
         refused = isinstance(reply[0], int)
         answers = [reply] * len(gathering.waiting) if refused else reply
         for future, answer in zip(gathering.waiting, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+        self.waiting -= len(gathering.waiting)
         self._scripts.heard(gathering.bucket, answers[-1])
         if not refused:
-            for answer in answers:
-                gathering.bucket.heard(answer[2], answer[3])
+            gathering.bucket.heard(answers[-1][2], answers[-1][3])
+
+    def _fail(self, gathering: Gathering, error: BaseException) -> None:
+        for future in gathering.waiting:
+            if not future.done():
+                if isinstance(error, GatewayError):
+                    # One exception for each: a raised one carries the trace of who awaited it.
+                    future.set_exception(type(error)(error.detail))
+                else:
+                    future.set_exception(error)
+        self.waiting -= len(gathering.waiting)
 
     def _packed(self, gathering: Gathering) -> bytes:
         """EVALSHA as RESP, in the order of the header of lua/consume_many.lua, mostly of parts kept with the feature."""

@@ -91,20 +91,31 @@ class Scripts:
         return max(now_ms, int(clock_ms or 0))
 
     async def run(self, name: str, packed: bytes) -> list[Any]:
-        """The reply to a packed EVALSHA. Raises Outage or Overloaded.
-
-        NOSCRIPT means that nothing ran, so loading the script and sending it again cannot count twice.
-        """
+        """The reply to a packed EVALSHA. Raises Outage or Overloaded."""
         started = time.perf_counter()
         reply = await self.connection.send_packed(packed)
-        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            await self.connection.execute("SCRIPT", "LOAD", load(name).source)
-            reply = await self.connection.send_packed(packed)
         if isinstance(reply, hiredis.ReplyError):
-            raise _outage(str(reply))
+            reply = await self.again(name, packed, reply)
         self._metrics.redis_seconds(time.perf_counter() - started)
         answer: list[Any] = reply
         return answer
+
+    async def again(self, name: str, packed: bytes, error: hiredis.ReplyError) -> list[Any]:
+        """The reply at the second attempt, where the first is known not to have run. Raises Outage or Overloaded.
+
+        NOSCRIPT means that nothing ran, so loading the script and sending it again cannot count twice.
+        """
+        if not str(error).startswith("NOSCRIPT"):
+            raise _outage(str(error))
+        await self.connection.execute("SCRIPT", "LOAD", load(name).source)
+        reply: list[Any] | hiredis.ReplyError = await self.connection.send_packed(packed)
+        if isinstance(reply, hiredis.ReplyError):
+            raise _outage(str(reply))
+        return reply
+
+    def took(self, seconds: float) -> None:
+        """Count how long a call took that was not made by `run`."""
+        self._metrics.redis_seconds(seconds)
 
     def heard(self, bucket: Bucket, numbers: list[Any]) -> None:
         """Take from an answer what it says of time and position."""
