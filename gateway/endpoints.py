@@ -139,7 +139,10 @@ class Decide(Endpoint):
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
         """One decision, several, or a batch of them."""
-        raw = await read_body(receive, self._body_bytes_max)
+        message = await receive()
+        raw: bytes = message.get("body", b"")
+        if message.get("more_body") or len(raw) > self._body_bytes_max:
+            raw = await read_body(message, receive, self._body_bytes_max)
         started = time.perf_counter()
         headers = scope["headers"]
         found = _Headers(headers)
@@ -212,24 +215,24 @@ class BalancesEndpoint(Endpoint):
         await send_answer(send, _JSON, _JSON.encode(wire), name)
 
 
-async def read_body(receive: Receive, bytes_max: int) -> bytes:
-    """The whole body. Raises TooLarge before more than `bytes_max` are held, Malformed on a disconnect."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        chunks, size = [body], len(body)
-        while message.get("more_body"):
-            if size > bytes_max:
-                raise TooLarge
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Malformed("The client went away.")
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-        body = b"".join(chunks)
-    if len(body) > bytes_max:
+async def read_body(message: MutableMapping[str, Any], receive: Receive, bytes_max: int) -> bytes:
+    """The whole body, of which `message` is the first part.
+
+    Raises TooLarge before more than `bytes_max` are held, Malformed on a disconnect.
+    """
+    chunks = [message.get("body", b"")]
+    size = len(chunks[0])
+    while message.get("more_body"):
+        if size > bytes_max:
+            raise TooLarge
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("The client went away.")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+    if size > bytes_max:
         raise TooLarge
-    return body
+    return b"".join(chunks)
 
 
 async def send_answer(

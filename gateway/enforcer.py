@@ -66,30 +66,24 @@ class Enforcer:
 
         Raises GatewayError; on `track` also NotFound for an unknown customer or feature.
         """
-        decisions = await self._attempt(verb, request, render=False)
+        decisions = await self.answer(verb, request, render=False)
         assert isinstance(decisions, list), "rendered only when asked to"
-        self._note(verb, decisions)
         return decisions
 
-    async def answer(self, verb: Verb, request: UsageRequest) -> list[Decision] | Rendered:
-        """As `decide`, or the finished JSON of the usual answer. Raises what `decide` raises."""
-        found = await self._attempt(verb, request, render=True)
-        if isinstance(found, Rendered):
-            self._metrics.decided(verb, found.feature, found.plan, found.reason)
-        else:
-            self._note(verb, found)
-        return found
-
-    def _note(self, verb: Verb, decisions: list[Decision]) -> None:
+    def _noted(self, verb: Verb, decisions: list[Decision]) -> list[Decision]:
         for decision in decisions:
             self._metrics.decided(verb, decision.feature, decision.plan or "", decision.reason)
         if verb == "consume" and not decisions[0].allowed:
             self._denials.note(decisions)
+        return decisions
 
-    async def _attempt(
-        self, verb: Verb, request: UsageRequest, *, render: bool
+    async def answer(
+        self, verb: Verb, request: UsageRequest, *, render: bool = True
     ) -> list[Decision] | Rendered:
-        """Ask the script until nothing was out of date, a bounded number of times."""
+        """As `decide`, or the finished JSON of the usual answer.
+
+        Asks the script until nothing was out of date, a bounded number of times.
+        """
         if self._counters.deciding >= self._in_flight_max:
             self._metrics.overload()
             raise Overloaded
@@ -106,7 +100,8 @@ class Enforcer:
             if holding is None or entitlement is None or not _is_counted(entitlement, items, at_ms):
                 # No script confirms such an answer, so what it rests on is read anew first.
                 if read_anew:
-                    return self._without_script(verb, request, items, entitlement, at_ms)
+                    plain = self._without_script(verb, request, items, entitlement, at_ms)
+                    return self._noted(verb, plain)
                 read_anew = True
                 holding, at_ms = await asyncio.gather(
                     self._entitlements.load(request.customer),
@@ -120,12 +115,14 @@ class Enforcer:
                 rendering = prepared[0][0].rendering()
                 usual = rendering and rendering.render(reply, _id_of(verb, holding, reply))
                 if usual:
+                    self._metrics.decided(verb, usual.feature, usual.plan, usual.reason)
                     return usual
             if code in (_DONE, _DENIED):
                 asks = [one.ask for one, _ in prepared]
-                return _decisions(items, entitlement, asks, reply, _id_of(verb, holding, reply))
+                decision_id = _id_of(verb, holding, reply)
+                return self._noted(verb, _decisions(items, entitlement, asks, reply, decision_id))
             if code == Code.REPLAYED:
-                return await self._replayed(holding, items, reply)
+                return self._noted(verb, await self._replayed(holding, items, reply))
             if code == Code.STALE_WINDOWS:
                 at_ms = reply[1]
             elif code in (Code.STALE_ENTITLEMENT, Code.CUSTOMER_UNKNOWN):

@@ -1,9 +1,9 @@
-"""The ceiling: an ASGI app that reads the body and answers a constant, so only the HTTP server is measured."""
+"""The ceiling: an ASGI app that reads the body and answers a constant of the usual length: only the HTTP server is measured."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-ANSWER = b'{"allowed":true}'
+ANSWER = b'{"allowed":true,"message":"%b"}' % (b"." * 900)
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
 
 
