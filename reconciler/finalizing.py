@@ -53,4 +53,9 @@ def next_number(connection: Connection[Any]) -> str:
     """The next invoice number. The row stays locked until the transaction ends, so none is skipped."""
     row = connection.execute(queries["invoicer_number"], {"series": SERIES}).fetchone()
     assert row is not None, "an upsert returns its row"
-    return f"{SERIES}-{row[0]:06d}"
+    return invoice_number(SERIES, row[0])
+
+
+def invoice_number(series: str, number: int) -> str:
+    """The number as it stands on the invoice."""
+    return f"{series}-{number:06d}"

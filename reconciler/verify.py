@@ -17,6 +17,7 @@ from reconciler.bucket_proof import BucketProof
 from reconciler.clock import instant, parse_rfc3339
 from reconciler.documents import EntitlementDocuments
 from reconciler.drift import Drift
+from reconciler.finalizing import invoice_number
 from reconciler.ledger import read_epoch_ends, read_positions
 from reconciler.ledger_rows import read_rows
 from reconciler.recount import Recount
@@ -59,7 +60,7 @@ def verify_books(connection: Connection[Any]) -> list[Drift]:
     """Ledger == rollups == invoices, all of them at one instant."""
     with connection.transaction():
         connection.execute(queries["read_one_instant"])
-        return [*_rollups(connection), *_invoices(connection)]
+        return [*_rollups(connection), *_invoice_chain(connection), *_invoices(connection)]
 
 
 def _pairs(connection: Connection[Any], buckets: frozenset[int]) -> PairsByBucket:
@@ -125,6 +126,22 @@ def _rollups(connection: Connection[Any]) -> Iterator[Drift]:
             ),
             message=f"quantity {kept}, cost {cost_kept}; its decisions have {counted}, {cost}",
         )
+
+
+def _invoice_chain(connection: Connection[Any]) -> Iterator[Drift]:
+    """Every invoice is as it was numbered, and no number is without its invoice."""
+    found = connection.execute(queries["invoice_chain"], {"limit": DRIFT_MAX}).fetchall()
+    for series, before, number, id_, good in found:
+        if number > before + 1:
+            last = "" if number == before + 2 else f" to {invoice_number(series, number - 1)}"
+            where = f"invoice {invoice_number(series, before + 1)}{last}"
+            yield Drift(kind="invoice", where=where, message="the number was given, and it is gone")
+        elif not good:
+            yield Drift(
+                kind="invoice",
+                where=f"invoice {invoice_number(series, number)} ({id_})",
+                message="it is not as it was when it was finalized, or the one before it is not",
+            )
 
 
 def _invoices(connection: Connection[Any]) -> Iterator[Drift]:

@@ -224,6 +224,7 @@ def invoice(busy: Decisions, exact: str, amount: str, quantity: int) -> None:
         "INSERT INTO tg.customers (id, doc, created_at, updated_at)"
         " VALUES ('globex', '{}', now(), now())"
     )
+    busy.connection.execute("INSERT INTO tg.invoice_numbers VALUES ('INV', 2)")
     busy.connection.execute(
         "INSERT INTO tg.invoices (id, number, customer, status, currency, period_start, period_end,"
         " total, doc, created_at, finalized_at)"

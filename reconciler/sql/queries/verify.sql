@@ -38,6 +38,26 @@ ORDER BY 1, 2, 3, 4, 5, 6 LIMIT %(limit)s;
 SELECT id, number, customer, currency, period_start, period_end, total, doc FROM tg.invoices
 WHERE status = 'finalized' ORDER BY number;
 
+-- invoice_chain --
+-- Numbered invoices that are not as they were when they got their number, or do not follow the one before: with that
+-- one's number, and the number the series gave last.
+WITH numbered AS (
+    SELECT id, substring(number FROM '[0-9]+$')::bigint AS number, split_part(number, '-', 1) AS series,
+        chain = tg.invoice_link(lag(chain, 1, ''::bytea) OVER followed, i) AS good, chain,
+        lag(substring(number FROM '[0-9]+$')::bigint, 1, 0::bigint) OVER followed AS before
+    FROM tg.invoices AS i WHERE number IS NOT NULL
+    WINDOW followed AS (PARTITION BY split_part(number, '-', 1) ORDER BY length(number), number)
+)
+SELECT series, before, number, id, good FROM numbered WHERE NOT good OR number <> before + 1
+UNION ALL
+SELECT s.series, coalesce(n.number, 0), s.next, NULL, true
+FROM tg.invoice_numbers AS s
+LEFT JOIN LATERAL (
+    SELECT number FROM numbered WHERE series = s.series ORDER BY number DESC LIMIT 1
+) AS n ON true
+WHERE s.next <> coalesce(n.number, 0) + 1
+ORDER BY 1, 3 LIMIT %(limit)s;
+
 -- usage_of_span --
 -- What the ledger has of a customer's billing periods that touch a span.
 SELECT feature, segment, period_start, period_end, sum(quantity)::bigint, sum(cost) FROM tg.usage

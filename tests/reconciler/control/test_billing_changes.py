@@ -211,3 +211,65 @@ def test_a_run_that_dies_in_the_middle_leaves_nothing_behind(plane: Plane) -> No
     plane.connection.execute("DROP TRIGGER die ON tg.subscriptions")
     (invoice,) = plane.run()["data"]
     assert (invoice["number"], invoice["total"]) == ("INV-000001", "49.00")
+
+
+def proved(plane: Plane) -> list[Any]:
+    return list(plane.ok("GET", "/v1/reconciliation?verify=true")["drift"])
+
+
+def tamper(plane: Plane, statement: str) -> None:
+    """Change a row as somebody with every right in Postgres would."""
+    with plane.connection.transaction():
+        plane.connection.execute("SET LOCAL session_replication_role = replica")
+        assert plane.connection.execute(statement.encode()).rowcount > 0
+
+
+@pytest.fixture
+def billed(plane: Plane) -> Plane:
+    """Three invoices: of a void, a final and a draft that was finalized."""
+    plane.push()
+    plane.subscribe("acme")
+    (first,) = plane.run()["data"]
+    plane.ok("POST", f"/v1/invoices/{first['id']}/void")
+    plane.consume("acme", 110)
+    plane.advance("32 days")
+    plane.run()
+    plane.advance("31 days")
+    (draft,) = plane.run(finalize=False)["data"]
+    plane.ok("POST", f"/v1/invoices/{draft['id']}/finalize")
+    assert proved(plane) == []
+    return plane
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        (
+            'UPDATE tg.invoices SET total = 51, doc = doc || \'{"total": "51.00"}\''
+            " WHERE number = 'INV-000002'",
+            ["INV-000002"],
+        ),
+        (
+            "UPDATE tg.invoices SET doc = jsonb_set(jsonb_set(jsonb_set(jsonb_set(doc,"
+            " '{lines,0,amount}', '\"59.00\"'), '{lines,0,exact}', '\"59\"'),"
+            " '{subtotal}', '\"60.00\"'), '{total}', '\"60.00\"'), total = 60"
+            " WHERE number = 'INV-000002'",
+            ["INV-000002"],
+        ),
+        ("UPDATE tg.invoices SET customer = 'acme2' WHERE number = 'INV-000003'", ["INV-000003"]),
+        ("DELETE FROM tg.invoices WHERE number = 'INV-000002'", ["INV-000002"]),
+        ("DELETE FROM tg.invoices WHERE number = 'INV-000003'", ["INV-000003"]),
+        ("DELETE FROM tg.invoices WHERE number = 'INV-000001'", ["INV-000001"]),
+        (
+            "DELETE FROM tg.invoices WHERE number IN ('INV-000002', 'INV-000003')",
+            ["INV-000002 to INV-000003"],
+        ),
+    ],
+)
+def test_an_invoice_that_was_altered_or_removed_is_named(
+    billed: Plane, statement: str, named: list[str]
+) -> None:
+    tamper(billed, statement)
+    found = [each["where"] for each in proved(billed)]
+    for each in named:
+        assert any(where.startswith(f"invoice {each}") for where in found), found
