@@ -144,7 +144,7 @@ def _rows_of_log(redis: "Redis", decision: str) -> list[dict[str, Any]]:
 def _reason(row: Row) -> str:
     """The last source of the waterfall that was used."""
     if row.beyond:
-        return "recorded"
+        return "observed" if row.verb == "consume" else "recorded"
     return next(
         (name for name in ("overage", "credits", "rollover") if getattr(row, name)), "included"
     )

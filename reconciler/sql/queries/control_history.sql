@@ -23,35 +23,43 @@ ORDER BY start, feature LIMIT %(limit)s;
 
 -- control_decisions --
 -- Decisions and denials of a customer, the newest first. The reason of what was allowed is its last source.
+-- Each of the two kinds is cut at the limit by its index before the two are put together.
 SELECT * FROM (
-    SELECT lpad(bucket::text, 4, '0') || '-' || epoch || '-' || seq AS decision,
-           lpad(bucket::text, 4, '0') || '-' || lpad(epoch::text, 16, '0') || '-' || lpad(seq::text, 16, '0')
-               || '-' || lpad(item::text, 4, '0') AS rank,
-           CASE WHEN beyond > 0 THEN 'recorded' WHEN overage > 0 THEN 'overage' WHEN credits > 0 THEN 'credits'
-                WHEN rollover > 0 THEN 'rollover' ELSE 'included' END AS reason,
-           at, verb, customer, feature, quantity, included, rollover, credits, overage, beyond, cost, period_start,
-           period_end, segment, used_after, entitlement, plan, catalog, source, stamp, NULL::jsonb AS doc
-    FROM tg.decisions
-    WHERE customer = %(customer)s AND at >= %(from)s AND at < %(to)s
-      AND (%(feature)s::text IS NULL OR feature = %(feature)s)
-      AND %(allowed)s::boolean IS NOT FALSE
+    (SELECT lpad(bucket::text, 4, '0') || '-' || epoch || '-' || seq AS decision,
+            lpad(bucket::text, 4, '0') || '-' || lpad(epoch::text, 16, '0') || '-' || lpad(seq::text, 16, '0')
+                || '-' || lpad(item::text, 4, '0') AS rank,
+            r.reason, at, verb, customer, feature, quantity, included, rollover, credits, overage, beyond, cost,
+            period_start, period_end, segment, used_after, entitlement, plan, catalog, source, stamp,
+            NULL::jsonb AS doc
+     FROM tg.decisions
+     CROSS JOIN LATERAL tg.reason(verb, beyond, overage, credits, rollover) AS r (reason)
+     WHERE customer = %(customer)s AND at >= %(from)s AND at < %(to)s
+       AND at <= coalesce(%(before)s::timestamptz, 'infinity')
+       AND (%(feature)s::text IS NULL OR feature = %(feature)s)
+       AND %(allowed)s::boolean IS NOT FALSE
+       AND (%(reason)s::text IS NULL OR r.reason = %(reason)s)
+       AND (%(before)s::timestamptz IS NULL OR at < %(before)s
+            OR lpad(bucket::text, 4, '0') || '-' || lpad(epoch::text, 16, '0') || '-' || lpad(seq::text, 16, '0')
+                || '-' || lpad(item::text, 4, '0') < %(before_id)s::text)
+     ORDER BY at DESC, rank DESC LIMIT %(limit)s)
     UNION ALL
-    SELECT id, id, reason, at, NULL, customer, feature, quantity, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, doc
-    FROM tg.denials
-    WHERE customer = %(customer)s AND at >= %(from)s AND at < %(to)s
-      AND (%(feature)s::text IS NULL OR feature = %(feature)s)
-      AND %(allowed)s::boolean IS NOT TRUE
+    (SELECT id, id, reason, at, NULL, customer, feature, quantity, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+            NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, doc
+     FROM tg.denials
+     WHERE customer = %(customer)s AND at >= %(from)s AND at < %(to)s
+       AND at <= coalesce(%(before)s::timestamptz, 'infinity')
+       AND (%(feature)s::text IS NULL OR feature = %(feature)s)
+       AND %(allowed)s::boolean IS NOT TRUE
+       AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+       AND (%(before)s::timestamptz IS NULL OR at < %(before)s OR id < %(before_id)s::text)
+     ORDER BY at DESC, id DESC LIMIT %(limit)s)
 ) AS history
-WHERE (%(reason)s::text IS NULL OR reason = %(reason)s)
-  AND (%(before)s::timestamptz IS NULL OR (at, rank) < (%(before)s, %(before_id)s::text))
 ORDER BY at DESC, rank DESC LIMIT %(limit)s;
 
 -- control_decision --
 -- The rows of one decision.
 SELECT lpad(bucket::text, 4, '0') || '-' || epoch || '-' || seq AS decision,
-       CASE WHEN beyond > 0 THEN 'recorded' WHEN overage > 0 THEN 'overage' WHEN credits > 0 THEN 'credits'
-            WHEN rollover > 0 THEN 'rollover' ELSE 'included' END AS reason,
+       tg.reason(verb, beyond, overage, credits, rollover) AS reason,
        at, verb, customer, feature, quantity, included, rollover, credits, overage, beyond, cost, period_start,
        period_end, segment, used_after, entitlement, plan, catalog, source, stamp, NULL::jsonb AS doc
 FROM tg.decisions

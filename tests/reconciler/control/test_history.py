@@ -81,6 +81,37 @@ def test_decisions_are_paged_without_a_gap(plane: Plane) -> None:
     assert len(set(seen)) == len(seen) == 3
 
 
+def test_decisions_and_denials_of_one_instant_are_paged_without_a_gap(plane: Plane) -> None:
+    used(plane)
+    with plane.connection.transaction():
+        plane.connection.execute("SET LOCAL session_replication_role = replica")
+        plane.connection.execute("UPDATE tg.decisions SET at = date_trunc('second', at)")
+    found = plane.connection.execute("SELECT max(at)::text FROM tg.decisions").fetchone()
+    assert found is not None
+    for number in range(3):
+        deny(plane, f"d-{number}", found[0])
+    seen, after = [], ""
+    while after is not None and len(seen) < 9:
+        path = f"/v1/customers/acme/decisions?limit=2{after and '&after='}{after}"
+        page = plane.ok("GET", path)
+        seen += [each["decision"] for each in page["data"]]
+        after = page["next"]
+    assert len(set(seen)) == len(seen) == 6
+
+
+def test_what_an_unenforced_feature_let_through_was_observed(plane: Plane) -> None:
+    plane.push()
+    overrides = {"features": {"api_calls": {"enforce": False}}}
+    plane.subscribe("acme", "free", overrides=overrides)
+    reply = plane.consume("acme", 101)
+    path = f"/v1/decisions/{plane.calls['acme'].bucket:04d}-{reply.epoch}-{reply.seq}"
+    assert plane.ok("GET", path)["reason"] == "observed"
+    plane.copy()
+    assert plane.ok("GET", path)["reason"] == "observed"
+    listed = plane.ok("GET", "/v1/customers/acme/decisions?reason=observed")["data"]
+    assert [each["sources"]["beyond"] for each in listed] == [1]
+
+
 def test_a_decision_is_found_by_its_id_in_the_ledger_and_before(plane: Plane) -> None:
     plane.push()
     plane.subscribe("acme")
