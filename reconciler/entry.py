@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -74,6 +75,7 @@ class Row:
 
 
 ROW_FIELDS = tuple(field.name for field in fields(Row))
+_values_of = attrgetter(*ROW_FIELDS)
 
 
 def decode(bucket: int, entry_id: bytes, entry: Mapping[bytes, bytes]) -> tuple[Row, ...]:
@@ -157,7 +159,7 @@ def storable(value: Any) -> Any:
 
 def link(previous: bytes, row: Row) -> bytes:
     """The chain value of a row that follows one with chain value `previous`."""
-    values = [getattr(row, name) for name in ROW_FIELDS]
+    values = list(_values_of(row))
     values[-1] = _canonical(row.stamp)
     return blake2b(previous + _canonical_json(values), digest_size=CHAIN_BYTES).digest()
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from psycopg import Connection, Cursor
 from psycopg.types.json import Jsonb
 
@@ -136,7 +137,7 @@ def _copy_decisions(cursor: Cursor[Any], rows: Sequence[Row], chains: Sequence[b
                     row.plan,
                     row.catalog,
                     row.source,
-                    Jsonb(row.stamp),
+                    Jsonb(row.stamp, msgspec.json.encode),
                     chain,
                 )
             )
