@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import hiredis
 
 from gateway.connection import Connection
-from gateway.errors import Forbidden, Malformed, Outage, Unauthenticated
+from gateway.errors import Forbidden, GatewayError, Malformed, Unauthenticated
 from lua import keys
 
 SECRET_BYTES_MAX = 512
@@ -21,6 +21,7 @@ KNOWN_MAX = 10_000
 KNOWN_SECONDS = 30
 """How long a good key is believed; a revocation whose push was lost works within this."""
 LATELY_MAX = 1_000
+LATELY_SECONDS = 1
 UNKNOWN_MAX = 10_000
 UNKNOWN_SECONDS = 1
 
@@ -104,8 +105,8 @@ class Authenticator:
         self._redis = redis
         self._clock_s = clock_s
         self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
-        self._lately: dict[bytes, tuple[Caller, float]] = {}
-        """The same for the secrets themselves, which spares a digest; dropped whole with any change."""
+        self._lately: dict[tuple[bytes, bytes], tuple[Caller, float]] = {}
+        """Callers by the header that named them, which spares reading it; dropped whole with any change."""
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Caller | None]] = {}
         self._forgotten = 0
@@ -114,22 +115,33 @@ class Authenticator:
 
     def cached(self, secret: bytes) -> Caller | None:
         """The caller if it is remembered. Raises Unauthenticated if the secret is known to be bad."""
-        lately = self._lately.get(secret)
-        if lately is not None and lately[1] > self._clock_s():
-            return lately[0]
         digest = sha256(secret).digest()
         if digest == self._admin:
             return ADMIN
         found = self._known.get(digest)
         if found is not None and found[1] > self._clock_s():
             self._known.move_to_end(digest)
-            if len(self._lately) >= LATELY_MAX:
-                self._lately.clear()
-            self._lately[secret] = found
             return found[0]
         if self._unknown.get(digest, 0) > self._clock_s():
             raise Unauthenticated
         return None
+
+    def lately(self, credentials: Sequence[tuple[bytes, bytes]]) -> Caller | None:
+        """The caller of a request with just this one header, if the same header came lately."""
+        if len(credentials) != 1:
+            return None
+        found = self._lately.get(credentials[0])
+        if found is not None and found[1] > self._clock_s():
+            return found[0]
+        try:
+            caller = self.cached(secret_of(credentials) or b"")
+        except GatewayError:
+            return None
+        if caller is not None:
+            if len(self._lately) >= LATELY_MAX:
+                self._lately.clear()
+            self._lately[credentials[0]] = (caller, self._clock_s() + LATELY_SECONDS)
+        return caller
 
     async def find(self, secret: bytes) -> Caller:
         """The caller of a secret. Raises Unauthenticated, Outage or Overloaded."""

@@ -59,23 +59,27 @@ log = structlog.get_logger()
 
 
 class _Headers:
-    """The headers a decision looks at, found in one pass."""
+    """The headers a decision looks at, found in one pass; `credentials` are those that name the caller."""
 
-    __slots__ = ("accept", "content_type", "idempotency_key")
+    __slots__ = ("accept", "content_type", "credentials", "idempotency_key")
 
     def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self.content_type: bytes | None = None
         self.accept: bytes | None = None
         self.idempotency_key: str | None = None
-        for name, value in headers:
+        self.credentials: list[tuple[bytes, bytes]] = []
+        for header in headers:
+            name = header[0]
             if name == b"content-type":
-                self.content_type = value
+                self.content_type = header[1]
+            elif name == b"authorization" or name == b"x-api-key":
+                self.credentials.append(header)
             elif name == b"accept":
-                self.accept = value
+                self.accept = header[1]
             elif name == b"idempotency-key":
                 if self.idempotency_key is not None:
                     raise Malformed("The header Idempotency-Key came more than once.")
-                self.idempotency_key = value.decode("latin-1")
+                self.idempotency_key = header[1].decode("latin-1")
 
 
 class Endpoint:
@@ -104,13 +108,6 @@ class Endpoint:
         """Answer a request of the right method. Raises GatewayError."""
         raise NotImplementedError
 
-    def cached_caller(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller | None:
-        """Who is calling, if the key is remembered. Raises Unauthenticated, Malformed."""
-        secret = secret_of(headers)
-        if secret is None:
-            raise Unauthenticated
-        return self._authenticator.cached(secret)
-
     async def caller(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
         """Who is calling. Raises Unauthenticated, Malformed, Outage."""
         secret = secret_of(headers)
@@ -134,7 +131,7 @@ class Decide(Endpoint):
         super().__init__(authenticator)
         self._verb: Verb = verb
         self._enforcer = enforcer
-        self._metrics = metrics
+        self._took = metrics.decision_observer(verb)
         self._body_bytes_max = body_bytes_max
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
@@ -146,7 +143,7 @@ class Decide(Endpoint):
         started = time.perf_counter()
         headers = scope["headers"]
         found = _Headers(headers)
-        caller = self.cached_caller(headers) or await self.caller(headers)
+        caller = self._authenticator.lately(found.credentials) or await self.caller(headers)
         form = format_of(found.content_type)
         answered = _answer_format(found.accept, form)
         body = form.read(raw)
@@ -161,7 +158,7 @@ class Decide(Endpoint):
             else:
                 answer = answered.encode(_wire_of(body, decided))
                 replayed = decided[0].replayed
-        self._metrics.decision_seconds(self._verb, time.perf_counter() - started)
+        self._took(time.perf_counter() - started)
         await send_answer(send, answered, answer, name, replayed=replayed)
 
     def _request(
@@ -282,7 +279,7 @@ def _usage_request(body: Body, caller: Caller, header_key: str | None, name: str
         raise invalid("/at", said, code="not_supported_yet")
     _check_items(body)
     return UsageRequest(
-        customer=check_customer(customer),
+        customer=customer,
         feature=body.feature or "",
         quantity=body.quantity,
         variant=body.variant,

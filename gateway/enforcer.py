@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.codec import Item, invalid
+from gateway.codec import Item, check_customer, invalid
 from gateway.counters import Counters
 from gateway.denials import Denials
 from gateway.entitlements import Entitlements, Holding, Prepared
@@ -92,6 +92,8 @@ class Enforcer:
         if request.idempotency_key is not None or request.replay is not None:
             replay = replay_of(verb, request, self._retention_ms)
         holding = self._entitlements.held(request.customer)
+        if holding is None:
+            check_customer(request.customer)
         at_ms = self._scripts.now_ms()
         attempts, polls, read_anew = 0, 0, False
         while attempts < ATTEMPTS_MAX:

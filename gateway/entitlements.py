@@ -11,7 +11,7 @@ from gateway.rendering import Rendering
 from lua import keys
 
 HELD_MAX = 100_000
-"""Customers kept in memory by one process; the least recently used is dropped."""
+"""Customers kept in memory by one process; the one loaded longest ago is dropped."""
 
 PAST_MAX = 1_000
 """Replaced entitlements kept to word repeated answers by."""
@@ -77,15 +77,12 @@ class Entitlements:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._held: OrderedDict[str, Holding] = OrderedDict()
+        self._held: dict[str, Holding] = {}
         self._past: OrderedDict[tuple[str, int], Entitlement] = OrderedDict()
 
     def held(self, customer: str) -> Holding | None:
         """The customer from memory, perhaps out of date: the script's fence tells."""
-        holding = self._held.get(customer)
-        if holding is not None:
-            self._held.move_to_end(customer)
-        return holding
+        return self._held.get(customer)
 
     async def load(self, customer: str) -> Holding | None:
         """The customer as Redis has it now; None when it is unknown. Raises Outage."""
@@ -99,10 +96,10 @@ class Entitlements:
         if holding is not None and holding.version == int(version):
             return holding
         holding = Holding(customer, int(version), Entitlement.from_plain(msgpack.unpackb(doc)))
+        self._held.pop(customer, None)
         self._held[customer] = holding
-        self._held.move_to_end(customer)
         while len(self._held) > HELD_MAX:
-            self._held.popitem(last=False)
+            del self._held[next(iter(self._held))]
         return holding
 
     async def past(self, customer: str, version: int) -> Entitlement | None:

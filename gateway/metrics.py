@@ -8,7 +8,7 @@ answers, no counter is ever seen to go back. A worker that ended keeps its file,
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -81,6 +81,19 @@ class Metrics:
     def decision_seconds(self, verb: str, seconds: float) -> None:
         """Observe how long a decision took, from the request's last byte."""
         self._observe(("decision_seconds", verb), seconds)
+
+    def decision_observer(self, verb: str) -> Callable[[float], None]:
+        """`decision_seconds` for one verb, with its counts at hand."""
+        key = ("decision_seconds", verb)
+        buckets = self._buckets.setdefault(key, [0] * (len(BOUNDS_S) + 1))
+        sums_s = self._sums_s
+        sums_s.setdefault(key, 0.0)
+
+        def observe(seconds: float) -> None:
+            buckets[bisect_left(BOUNDS_S, seconds)] += 1
+            sums_s[key] += seconds
+
+        return observe
 
     def redis_seconds(self, seconds: float) -> None:
         """Observe how long one script call took."""

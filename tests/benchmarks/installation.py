@@ -1,10 +1,12 @@
 """One customer on an embedded Valkey, without Postgres: what the three contestants of a benchmark share."""
 
+import json
 from hashlib import sha256
 
 import msgpack
 import redis
 
+from gateway.pricing.catalog import load_catalog
 from gateway.pricing.entitlement import Entitlement, FeatureEntitlement, Limit
 from gateway.pricing.price import Price
 from gateway.pricing.window import Span
@@ -13,6 +15,13 @@ from lua import keys, load
 CUSTOMER = "acme"
 FEATURE = "api_calls"
 SECRET = "benchmark"
+CATALOG = {
+    "currency": "USD",
+    "features": {FEATURE: {"name": "API calls", "unit": "call"}},
+    "plans": {"pro": {"name": "Pro", "features": {FEATURE: {"included": "1"}}}},
+    "routes": [{"match": "*", "feature": FEATURE}],
+}
+"""Names that metrics may bear; what is enforced is the entitlement below."""
 ANCHOR_MS = 1_700_000_000_000
 
 
@@ -78,6 +87,15 @@ def install(client: redis.Redis) -> None:
         version=1,
         doc=msgpack.packb(entitlement().to_plain()),
         keep_ms=86_400_000,
+    )
+    catalog = load_catalog(CATALOG)
+    client.hset(
+        keys.CATALOG,
+        mapping={
+            "version": 1,
+            "sha256": catalog.sha256,
+            "doc": json.dumps(catalog.to_plain()),
+        },
     )
     client.hset(
         keys.api_key(sha256(SECRET.encode()).hexdigest()),
