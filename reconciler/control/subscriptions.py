@@ -15,6 +15,7 @@ from reconciler.catalog_moves import live_version
 from reconciler.control.body import texts, unknown_name
 from reconciler.control.call import Answer, Call, Operation, Parts, choice_of, fault_of, time_of
 from reconciler.control.errors import Conflict, Fault, Invalid, NotFound, NotSupportedYet
+from reconciler.control.first_price import refuse_part_of_an_interval
 from reconciler.control.subscription_shown import chain_of, subscription_plain
 from reconciler.phases import (
     Account,
@@ -227,6 +228,7 @@ def _begin(
                 "Counted from there, the first billing period would begin before the earlier "
                 f"subscription ended at {format_instant(ended_ms)}.",
             )
+    refuse_part_of_an_interval(subscription_of(connection, account, phase))
     save_phase(connection, phase, at_ms=now_ms)
 
 

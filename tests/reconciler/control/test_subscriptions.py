@@ -96,10 +96,25 @@ def test_a_change_of_plan_and_quantity_names_both(plane: Plane) -> None:
 def test_the_anchor_may_lie_before_or_after_the_start(plane: Plane) -> None:
     plane.push()
     plane.ok("PUT", "/v1/customers/acme", {})
-    body = {"plan": "pro", "startsAt": "2026-03-10T00:00:00Z", "anchor": "2026-01-31T12:00:00Z"}
+    body = {"plan": "free", "startsAt": "2026-03-10T00:00:00Z", "anchor": "2026-01-31T12:00:00Z"}
     plane.ok("PUT", SUBSCRIPTION, body)
     entitled = entitlement_of(plane)
     assert entitled.starts_ms - entitled.anchor_ms == 37 * 86_400_000 + 43_200_000
+
+
+@pytest.mark.parametrize("anchor", ["2026-01-31T12:00:00Z", "2026-04-01T00:00:00Z"])
+def test_a_part_of_an_interval_is_not_charged_as_a_whole_one(plane: Plane, anchor: str) -> None:
+    plane.push()
+    plane.ok("PUT", "/v1/customers/acme", {})
+    body = {"plan": "pro", "startsAt": "2026-03-10T00:00:00Z", "anchor": anchor}
+    answer = plane.ask("PUT", SUBSCRIPTION, body)
+    assert (answer.status, answer.body["code"]) == (422, "not_supported_yet")
+    assert answer.body["errors"][0]["pointer"] == "/anchor"
+    plane.ok(
+        "PUT",
+        SUBSCRIPTION,
+        {**body, "startsAt": "2026-03-01T00:00:00Z", "anchor": "2026-04-01T00:00:00Z"},
+    )
 
 
 @pytest.mark.parametrize(
