@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import hiredis
 
 from gateway.connection import Connection
-from gateway.errors import Forbidden, GatewayError, Malformed, Unauthenticated
+from gateway.errors import Forbidden, GatewayError, Malformed, Outage, Unauthenticated
 from lua import keys
 
 SECRET_BYTES_MAX = 512
