@@ -119,6 +119,7 @@ class Plane:
         doc = self.redis.hget(keys.entitlement(customer), "doc")
         assert isinstance(doc, bytes), f"{customer} has no entitlement"
         calls.current = read_entitlement(doc)
+        calls.at_ms = Clock(test_clock=True).now_ms(self.connection)
         return calls.consume(quantity, feature)
 
     def adopt(self) -> None:
