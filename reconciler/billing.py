@@ -66,7 +66,14 @@ def charge_at_end(
     phase = phases[place]
     if phase.starts_ms == end_ms and phase.billed_to_ms is None:
         return None
-    return base_charge(subscription_of(connection, account, phase), end_ms)
+    in_force = as_in_force(connection, phase, end_ms)
+    return base_charge(subscription_of(connection, account, in_force), end_ms)
+
+
+def as_in_force(connection: Connection[Any], phase: Phase, at_ms: int) -> Phase:
+    """The phase under the catalog of an instant: what is owed then does not follow a later push."""
+    found = _entitlement_of(connection, phase, at_ms)
+    return phase if found is None else replace(phase, catalog=found.catalog)
 
 
 def tax_of(account: Account) -> Tax | None:
@@ -178,17 +185,24 @@ def entitlement_before(connection: Connection[Any], phase: Phase, end_ms: int) -
     One that was begun in the past is not in any entitlement of that time: then the first made afterwards
     counts. Raises EntitlementUnknown.
     """
+    found = _entitlement_of(connection, phase, end_ms - 1)
+    if found is None:
+        raise EntitlementUnknown(
+            f"no entitlement says what was in force before {instant(end_ms).isoformat()}"
+        )
+    return found
+
+
+def _entitlement_of(connection: Connection[Any], phase: Phase, at_ms: int) -> Entitlement | None:
     rows = connection.execute(
         queries["invoicer_entitlements_around"],
-        {"customer": phase.customer, "at": instant(end_ms)},
+        {"customer": phase.customer, "at": instant(at_ms)},
     )
     for (doc,) in rows:
-        found = read_entitlement(doc).at(end_ms - 1)
+        found = read_entitlement(doc).at(at_ms)
         if found.starts_ms == phase.starts_ms:
             return found
-    raise EntitlementUnknown(
-        f"no entitlement says what was in force before {instant(end_ms).isoformat()}"
-    )
+    return None
 
 
 def read_entitlement(doc: bytes) -> Entitlement:

@@ -22,6 +22,7 @@ from gateway.pricing.subscription import SubscriptionInvalid, billing_period_at
 from lua import keys, load
 from reconciler.billing import (
     EntitlementUnknown,
+    as_in_force,
     charge_at_end,
     clipped,
     entitlement_before,
@@ -238,7 +239,8 @@ class Invoicer:
         usage: list[SegmentUsage] = []
         base: BaseCharge | None
         if phase.billed_to_ms is None:
-            base = first_charge(subscription)
+            begun = as_in_force(connection, phase, phase.starts_ms)
+            base = first_charge(subscription_of(connection, account, begun))
         else:
             window = billing_period_at(subscription, phase.billed_to_ms)
             period = clipped(window, phase.billed_to_ms, phase.ends_ms)

@@ -177,6 +177,20 @@ def test_a_subscription_begun_in_the_past_owes_what_its_own_plan_asks(plane: Pla
     assert lines == [("base", "49.00"), ("base", "49.00")]
 
 
+def test_a_base_price_is_the_one_of_the_instant_at_which_it_is_owed(plane: Plane) -> None:
+    plane.push()
+    end = plane.subscribe("acme")["period"]["end"]
+    plane.push(CATALOG.replace("price: 49", "price: 59"), "now")
+    assert plane.run()["data"][0]["total"] == "49.00"
+    upcoming = plane.ok("GET", UPCOMING)
+    plane.ok("POST", "/v1/clock", {"set": end})
+    plane.push(CATALOG.replace("price: 49", "price: 69"), "now")
+    plane.advance("2 hours")
+    (issued,) = plane.run()["data"]
+    assert issued["lines"] == upcoming["lines"]
+    assert issued["total"] == "59.00"
+
+
 def test_a_period_is_never_billed_to_two_subscriptions(plane: Plane) -> None:
     plane.push()
     started = plane.subscribe("acme")
