@@ -21,6 +21,7 @@ from gateway.codec import (
     Batch,
     Body,
     Format,
+    Item,
     check_customer,
     check_metadata,
     format_of,
@@ -45,9 +46,10 @@ from gateway.pricing.decision import Decision
 from gateway.rendering import Rendered
 from gateway.usage_request import UsageRequest, Verb
 
+Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 KEY_LENGTH_MAX = 255
 SCOPES = {"consume": "consume", "check": "check", "track": "consume"}
@@ -130,6 +132,7 @@ class Decide(Endpoint):
     ) -> None:
         super().__init__(authenticator)
         self._verb: Verb = verb
+        self._scope = SCOPES[verb]
         self._enforcer = enforcer
         self._took = metrics.decision_observer(verb)
         self._body_bytes_max = body_bytes_max
@@ -159,16 +162,16 @@ class Decide(Endpoint):
                 answer = answered.encode(_wire_of(body, decided))
                 replayed = decided[0].replayed
         self._took(time.perf_counter() - started)
-        await send_answer(send, answered, answer, name, replayed=replayed)
+        await send(answer_start(answered, answer, name, replayed=replayed))
+        await send({"type": "http.response.body", "body": answer})
 
     def _request(
         self, body: Body, caller: Caller, header_key: str | None, name: str
     ) -> UsageRequest:
         """What is asked, by one who may ask it. Raises Forbidden, Invalid."""
         request = _usage_request(body, caller, header_key, name)
-        scope = SCOPES[self._verb]
-        for item in body.items or (body,):
-            caller.require(scope, request.customer, item.feature)
+        for item in request.asked():
+            caller.require(self._scope, request.customer, item.feature)
         return request
 
     async def _batch(
@@ -209,7 +212,9 @@ class BalancesEndpoint(Endpoint):
         feature = parts[5] if len(parts) > 5 else None
         caller.require("read", customer, feature)
         wire = await self._balances.of(customer, feature)
-        await send_answer(send, _JSON, _JSON.encode(wire), name)
+        body = _JSON.encode(wire)
+        await send(answer_start(_JSON, body, name))
+        await send({"type": "http.response.body", "body": body})
 
 
 async def read_body(message: MutableMapping[str, Any], receive: Receive, bytes_max: int) -> bytes:
@@ -232,10 +237,8 @@ async def read_body(message: MutableMapping[str, Any], receive: Receive, bytes_m
     return b"".join(chunks)
 
 
-async def send_answer(
-    send: Send, form: Format, body: bytes, name: str, *, replayed: bool = False
-) -> None:
-    """Answer 200 with a document."""
+def answer_start(form: Format, body: bytes, name: str, *, replayed: bool = False) -> Message:
+    """The beginning of a 200 answer with a document."""
     headers = [
         (b"content-type", form.content_type),
         (b"content-length", b"%d" % len(body)),
@@ -243,8 +246,7 @@ async def send_answer(
     ]
     if replayed:
         headers.append((b"idempotent-replayed", b"true"))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return {"type": "http.response.start", "status": 200, "headers": headers}
 
 
 def _wire_of(body: Body, decisions: Sequence[Decision]) -> dict[str, Any]:
@@ -271,13 +273,15 @@ def _usage_request(body: Body, caller: Caller, header_key: str | None, name: str
     customer = body.customer if body.customer is not None else caller.customer
     if customer is None:
         raise invalid("/customer", "Say which customer this is for.")
-    if body.entity:
-        level = next(iter(body.entity))
-        raise invalid(f"/entity/{level}", f"The catalog declares no entity {level!r}.")
-    if body.at is not None:
-        said = "`at` is not supported yet: usage is recorded at the time it arrives."
-        raise invalid("/at", said, code="not_supported_yet")
-    _check_items(body)
+    if body.entity or body.at is not None:
+        _refuse(body)
+    if body.items is not None:
+        _check_items(body, body.items)
+    elif body.feature is None:
+        raise invalid("/feature", "Say which feature, or give `items`.")
+    key = body.idempotencyKey
+    if key is not None or header_key is not None:
+        key = _idempotency_key(key, header_key)
     return UsageRequest(
         customer=customer,
         feature=body.feature or "",
@@ -285,29 +289,34 @@ def _usage_request(body: Body, caller: Caller, header_key: str | None, name: str
         variant=body.variant,
         usage=body.usage,
         items=body.items,
-        idempotency_key=_idempotency_key(body.idempotencyKey, header_key),
-        metadata=check_metadata(body.metadata),
+        idempotency_key=key,
+        metadata=None if body.metadata is None else check_metadata(body.metadata),
         request_id=name,
         source=caller.id,
     )
 
 
-def _check_items(body: Body) -> None:
-    if body.items is None:
-        if body.feature is None:
-            raise invalid("/feature", "Say which feature, or give `items`.")
-        return
+def _refuse(body: Body) -> None:
+    """Fields that stand in the contract and that this release cannot honour. Raises Invalid."""
+    if body.entity:
+        level = next(iter(body.entity))
+        raise invalid(f"/entity/{level}", f"The catalog declares no entity {level!r}.")
+    said = "`at` is not supported yet: usage is recorded at the time it arrives."
+    raise invalid("/at", said, code="not_supported_yet")
+
+
+def _check_items(body: Body, items: Sequence[Item]) -> None:
     for field in ("feature", "quantity", "variant", "usage"):
         if getattr(body, field) is not None:
             raise invalid(f"/{field}", f"With `items`, `{field}` belongs into each item.")
-    if not 1 <= len(body.items) <= ITEMS_MAX:
+    if not 1 <= len(items) <= ITEMS_MAX:
         raise invalid("/items", f"A request is over 1 to {ITEMS_MAX} items.")
 
 
-def _idempotency_key(in_body: str | None, in_header: str | None) -> str | None:
+def _idempotency_key(in_body: str | None, in_header: str | None) -> str:
     if in_body is not None and in_header is not None and in_body != in_header:
         raise invalid("/idempotencyKey", "The header Idempotency-Key says another key.")
-    key = in_body if in_body is not None else in_header
-    if key is not None and not (1 <= len(key) <= KEY_LENGTH_MAX and key.isprintable()):
+    key = in_body if in_body is not None else in_header or ""
+    if not (1 <= len(key) <= KEY_LENGTH_MAX and key.isprintable()):
         raise invalid("/idempotencyKey", "An idempotency key is 1 to 255 printable characters.")
     return key
