@@ -17,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from gateway.app import Gateway
 from gateway.app import create as create_app
+from gateway.corked import CorkedProtocol
 from gateway.settings import VARIABLES, Settings, SettingsInvalid
 
 KEEP_ALIVE_SECONDS = 75
@@ -113,7 +114,7 @@ def _serve(settings: Settings, listening: socket.socket) -> int:
         factory=True,
         interface="asgi3",
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=CorkedProtocol,
         ws="none",
         lifespan="on",
         workers=settings.workers,
