@@ -44,7 +44,7 @@ wrk.headers["Authorization"] = "Bearer {SECRET}"
 def main() -> int:
     """Measure and print the table; 2 when wrk is absent."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
     options = parser.parse_args()

@@ -247,7 +247,7 @@ def test_ids_with_braces_stay_in_their_bucket(engine: redis.Redis) -> None:
 
 ALLOWED_IN_6_2 = {
     "INFO", "TIME", "HGET", "HMGET", "HSET", "HDEL", "HLEN", "HGETALL", "XADD", "XREVRANGE",
-    "PEXPIREAT", "PEXPIRE", "PERSIST",
+    "PEXPIREAT", "PEXPIRE", "PERSIST", "HKEYS",
 }  # fmt: skip
 
 
@@ -307,3 +307,18 @@ def test_a_clock_that_steps_back_does_not_reopen_a_window(calls: Calls) -> None:
     calls.move_to(boundary_ms - 120_000)
     calls.at_ms = boundary_ms
     assert calls.consume().code == Code.CLOCK_STEPPED_BACK
+
+
+def test_an_older_entitlement_is_never_put_in_force(calls: Calls) -> None:
+    assert calls.entitle(entitlement(feature(), version=5)) == 1
+    before = dump(calls.client)
+    for version in (4, 5):
+        assert calls.entitle(entitlement(feature(included=9), version=version)) == 0
+    assert dump(calls.client) == before
+
+
+def test_the_newest_replaced_entitlements_are_kept(calls: Calls) -> None:
+    for version in range(1, 80):
+        calls.entitle(entitlement(feature(), version=version))
+    kept = calls.client.hkeys(keys.past_entitlements(calls.customer))
+    assert sorted(map(int, kept)) == list(range(79 - 64, 79))
