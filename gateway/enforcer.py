@@ -114,7 +114,7 @@ class Enforcer:
             reply = await self._counters.decide(verb, holding, prepared, request, replay)
             code = reply[0]
             if render and code == _DONE and len(items) == 1:
-                rendering = prepared[0][0].rendering()
+                rendering = prepared[0][0].rendering
                 usual = rendering and rendering.render(reply, _id_of(verb, holding, reply))
                 if usual:
                     self._metrics.decided(verb, usual.feature, usual.plan, usual.reason)

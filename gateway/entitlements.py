@@ -22,7 +22,7 @@ UNLIMITED = "unlimited"
 class Prepared:
     """One feature of one customer, ready to be sent: its Ask and the script operands that never change with it."""
 
-    __slots__ = ("ask", "key", "packed", "rendered", "shared")
+    __slots__ = ("ask", "key", "packed", "rendering", "shared")
 
     def __init__(self, asked: Ask, key: bytes) -> None:
         self.ask = asked
@@ -31,13 +31,8 @@ class Prepared:
         """The operands of an item before its quantity."""
         self.packed: tuple[object, bytes, bytes] | None = None
         """For `Gatherings`: the server it was packed for, and the parts of the command that stay."""
-        self.rendered: Rendering | bool | None = False
-
-    def rendering(self) -> Rendering | None:
-        """What fills in the usual answer, made when first asked for."""
-        if self.rendered is False:
-            self.rendered = Rendering.of(self.ask)
-        return self.rendered or None  # type: ignore[return-value]
+        self.rendering = Rendering.of(asked)
+        """What fills in the usual answer; None where there is none."""
 
     def operands(self, quantity: int) -> list[bytes]:
         """One item of ARGV, as lua/lib/item.lua reads it."""

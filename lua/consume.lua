@@ -24,26 +24,6 @@
 -- Writes  usage, log, meta and the idempotency record together; nothing on a denial or a refusal.
 -- Cost    O(items × windows), at most 6 commands and 3 per item.
 
---- @include "fence"
---- @include "replay"
---- @include "item"
---- @include "window"
---- @include "waterfall"
---- @include "log"
+--- @include "count"
 
-local at = fence_decision(KEYS, ARGV)
-if at.code then return {at.code, at.now_ms, at.epoch, at.seq} end
-
-local earlier = replay(KEYS, ARGV, at)
-if earlier then return earlier end
-
-local items = read_items(KEYS, ARGV, 6, 10)
-for i = 1, #items do read_state(items[i], at.now_ms) end
-
-local verdict = decide_all(items, false)
-if verdict ~= 1 then return numbers_of(verdict, at, items) end
-
-write(KEYS, ARGV, "consume", at, items)
-local numbers = numbers_of(1, at, items)
-remember(KEYS, ARGV, numbers)
-return numbers
+return count(KEYS, ARGV, "consume", false)

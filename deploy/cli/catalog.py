@@ -1,5 +1,6 @@
 """`tallygate catalog`: check a price list, compare it with what is live, publish it."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ def catalog() -> None:
 @verb
 def check(session: Session, file: Path) -> int:
     """Validate FILE as a whole: every error at once, with its line and a suggestion. Needs no running installation.
+
+    FILE is YAML or JSON; a .py file is run, with metered, boolean, plan and catalog at hand.
 
     Example: tallygate catalog check catalog.yaml
     """
@@ -49,7 +52,7 @@ def diff(session: Session, file: Path) -> int:
         return DIFFERENT
     live = session.control("GET", "/v1/catalog")
     changes = [str(each) for each in diff_catalogs(Catalog.from_plain(live["catalog"]), found)]
-    tried = session.control("PUT", "/v1/catalog", file.read_bytes(), dryRun="true")
+    tried = session.control("PUT", "/v1/catalog", document(file, found), dryRun="true")
     lines = changes or [f"{file} means the same as what is live (version {live['version']})"]
     if changes:
         touches = ", ".join(f"{choice} {count}" for choice, count in tried["touches"].items())
@@ -74,10 +77,12 @@ def push(session: Session, file: Path, existing: str) -> int:
 
     Example: tallygate catalog push catalog.yaml --existing now
     """
-    if read(session, file) is None:
+    found = read(session, file)
+    if found is None:
         return DIFFERENT
     try:
-        answer = session.control("PUT", "/v1/catalog", file.read_bytes(), existing=existing)
+        sent = document(file, found)
+        answer = session.control("PUT", "/v1/catalog", sent, existing=existing)
     except Refused as error:
         if error.status != 422:
             raise
@@ -107,6 +112,8 @@ def read(session: Session, file: Path) -> Any:
     """The catalog in a file; None, with every problem shown, when it is not one."""
     from reconciler.catalog_file import CatalogFileInvalid, read_catalog
 
+    if file.suffix == ".py":
+        return _run(session, file)
     try:
         return read_catalog(file.read_text(encoding="utf-8"), str(file))
     except UnicodeDecodeError as error:
@@ -119,6 +126,30 @@ def read(session: Session, file: Path) -> Any:
             click.echo("\n\n".join(each.render() for each in invalid.problems), err=True)
             count = len(invalid.problems)
             click.echo(f"\n{count} {'problem' if count == 1 else 'problems'} in {file}", err=True)
+        return None
+
+
+def document(file: Path, found: Any) -> bytes:
+    """What is sent to the control plane: the file as it stands, of a Python file the catalog it makes."""
+    return json.dumps(found.to_plain()).encode() if file.suffix == ".py" else file.read_bytes()
+
+
+def _run(session: Session, file: Path) -> Any:
+    from deploy.python_catalog import run_catalog
+    from gateway.pricing.catalog_problem import CatalogInvalid
+
+    try:
+        return run_catalog(file)
+    except CatalogInvalid as invalid:
+        if session.as_json:
+            errors = [
+                {"path": list(each.path), "code": each.code, "message": each.message}
+                for each in invalid.problems
+            ]
+            session.show({"valid": False, "errors": errors})
+        else:
+            for each in invalid.problems:
+                click.echo(f"{file}: {each}", err=True)
         return None
 
 
