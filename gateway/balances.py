@@ -83,8 +83,8 @@ class Balances:
         return {
             "customer": entitlement.customer,
             "at": rfc3339(now_ms),
-            "plan": entitlement.plan,
-            "catalog": entitlement.catalog,
+            "plan": entitlement.plan or None,
+            "catalog": entitlement.catalog or None,
             "period": None
             if period is None
             else {
@@ -96,7 +96,7 @@ class Balances:
             "spend": {
                 "amount": format_amount(spent),
                 "cap": None,
-                "currency": entitlement.currency,
+                "currency": entitlement.currency or None,
             },
         }
 

@@ -11,12 +11,15 @@ def refusal(
     entitlement: Entitlement, item: Item | UsageRequest, at_ms: int, *, known: bool
 ) -> str | None:
     """The reason the entitlement itself denies an item, if it does. `known`: the catalog has the feature."""
-    if item.feature not in entitlement.features:
-        return "feature_not_in_plan" if known else "feature_unknown"
+    in_plan = item.feature in entitlement.features
+    if not in_plan and not known:
+        return "feature_unknown"
     if entitlement.suspended:
         return "customer_suspended"
     ended = entitlement.ends_ms is not None and at_ms >= entitlement.ends_ms
-    return "subscription_ended" if ended or at_ms < entitlement.starts_ms else None
+    if ended or at_ms < entitlement.starts_ms:
+        return "subscription_ended"
+    return None if in_plan else "feature_not_in_plan"
 
 
 def uncounted(
@@ -43,8 +46,10 @@ def uncounted(
     if entitlement is None:
         return decision
     decision.http_status = entitlement.statuses.get(reason) or decision.http_status
-    decision.plan, decision.catalog = entitlement.plan, entitlement.catalog
-    decision.currency = entitlement.currency
+    # Without a subscription there is no plan, no catalog, and perhaps no currency.
+    decision.plan = entitlement.plan or None
+    decision.catalog = entitlement.catalog or None
+    decision.currency = entitlement.currency or None
     feature = entitlement.features.get(item.feature)
     if feature is not None:
         decision.ask = ask(entitlement, feature, max(at_ms, entitlement.starts_ms))

@@ -17,10 +17,12 @@ import redis as redis_errors
 from psycopg import Connection
 from redis import Redis
 
+from gateway.pricing.entitlement import Entitlement
 from gateway.pricing.subscription import entitle
+from gateway.pricing.window import Span
 from lua import keys, load
 from reconciler.clock import instant
-from reconciler.phases import account_of, phase_at, phases_of, subscription_of
+from reconciler.phases import Account, account_of, phase_at, phases_of, subscription_of
 from reconciler.sql import queries
 
 PAGE = 500
@@ -39,7 +41,7 @@ class Published:
 
 
 def compile_customer(connection: Connection[Any], customer: str, *, at_ms: int) -> int | None:
-    """Store a new version of what the customer may use; None where there is neither subscription nor earlier version.
+    """Store a new version of what the customer may use; None for a customer that is gone and never had one.
 
     Call it in the transaction of the change, with the customer's row locked. Raises what `entitle` raises for
     overrides that do not fit.
@@ -47,13 +49,16 @@ def compile_customer(connection: Connection[Any], customer: str, *, at_ms: int) 
     account = account_of(connection, customer)
     phases = phases_of(connection, customer) if account else []
     place = phase_at(phases, at_ms)
-    if account is None or place is None:
+    if account is None:
         return _store_withdrawal(connection, customer, at_ms=at_ms)
-    subscription = subscription_of(connection, account, phases[place])
-    after = phases[place + 1 : place + 2]
-    following = subscription_of(connection, account, after[0]) if after else None
     version = _next_version(connection)
-    compiled = entitle(subscription, version=version, following=following)
+    if place is None:
+        compiled = _nothing(account, version)
+    else:
+        subscription = subscription_of(connection, account, phases[place])
+        after = phases[place + 1 : place + 2]
+        following = subscription_of(connection, account, after[0]) if after else None
+        compiled = entitle(subscription, version=version, following=following)
     doc = msgpack.packb(compiled.to_plain())
     _store(connection, customer, version, doc, at_ms=at_ms)
     return version
@@ -165,6 +170,25 @@ def _store_withdrawal(connection: Connection[Any], customer: str, *, at_ms: int)
     version = _next_version(connection)
     _store(connection, customer, version, None, at_ms=at_ms)
     return version
+
+
+def _nothing(account: Account, version: int) -> Entitlement:
+    """What a customer without a subscription may use: it is known, and that is all."""
+    return Entitlement(
+        customer=account.id,
+        version=version,
+        catalog=0,
+        plan="",
+        plan_name="",
+        currency=account.currency or "",
+        zone=account.zone,
+        anchor_ms=0,
+        starts_ms=0,
+        ends_ms=0,
+        period=Span("month"),
+        suspended=account.suspended,
+        features={},
+    )
 
 
 def _next_version(connection: Connection[Any]) -> int:

@@ -112,6 +112,22 @@ def test_a_subscription_that_has_not_begun_lets_in_at_its_beginning(
     assert installation.consume("later", "api_calls")["allowed"]
 
 
+def test_a_customer_without_a_subscription_is_known_and_may_nothing(
+    installation: Installation,
+) -> None:
+    installation.control("PUT", "/v1/customers/bare", {"name": "Bare"})
+    denied = installation.consume("bare", "api_calls")
+    assert (denied["reason"], denied["httpStatus"], denied["plan"]) == (
+        "subscription_ended",
+        403,
+        None,
+    )
+    assert denied["message"] == "bare has no running subscription."
+    assert installation.consume("nobody", "api_calls")["reason"] == "customer_unknown"
+    installation.customer("bare", "small")
+    assert installation.consume("bare", "api_calls")["allowed"]
+
+
 def test_no_increment_moves_the_moment_a_counter_expires(installation: Installation) -> None:
     installation.customer("kept", "small")
     client = redis.Redis.from_url(installation.redis_url)
