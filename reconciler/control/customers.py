@@ -81,9 +81,8 @@ def put_customer(parts: Parts, call: Call) -> Answer:
                     "now": instant(now_ms),
                 },
             )
-            if phases:
-                compile_customer(connection, customer, at_ms=now_ms)
-        in_force = not phases or _push(parts, connection, customer)
+            compile_customer(connection, customer, at_ms=now_ms)
+        in_force = _push(parts, connection, customer)
         shown = _shown(connection, customer, now_ms)
     return Answer(body={**shown, "applied": in_force}, status=200 if in_force else 202)
 

@@ -22,7 +22,8 @@ def test_a_change_while_redis_is_away_is_202_and_pushed_later(
     with running_plane(away(), connection, database_url) as plane:
         pushed = plane.ask("PUT", "/v1/catalog", CATALOG, content_type="application/yaml")
         assert (pushed.status, pushed.body["applied"]) == (202, False)
-        plane.ok("PUT", "/v1/customers/acme", {})
+        added = plane.ask("PUT", "/v1/customers/acme", {})
+        assert (added.status, added.body["applied"]) == (202, False)
         path = "/v1/customers/acme/subscription"
         subscribed = plane.ask("PUT", path, {"plan": "pro"})
         assert (subscribed.status, subscribed.body["applied"]) == (202, False)
@@ -43,7 +44,7 @@ def test_what_could_not_be_pushed_is_pushed_without_being_asked(
 ) -> None:
     with running_plane(away(), connection, database_url) as plane:
         plane.ask("PUT", "/v1/catalog", CATALOG, content_type="application/yaml")
-        plane.ok("PUT", "/v1/customers/acme", {})
+        plane.ask("PUT", "/v1/customers/acme", {})
         plane.ask("PUT", "/v1/customers/acme/subscription", {"plan": "pro"})
     assert not redis_client.keys()
     with running_plane(redis_client, connection, database_url):
