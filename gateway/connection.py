@@ -204,11 +204,6 @@ class Connection:
         if self._protocol is not None:
             self._protocol.close()
 
-    @property
-    def in_flight(self) -> int:
-        """Commands that wait for a reply."""
-        return 0 if self._protocol is None else len(self._protocol.waiting)
-
     def send(self, args: tuple[Any, ...]) -> "asyncio.Future[Any]":
         """`send_packed` of a command that is not packed yet."""
         return self.send_packed(hiredis.pack_command(args))

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import hiredis
+import structlog
 
 from gateway.entitlements import Holding, Prepared
 from gateway.errors import GatewayError
@@ -20,6 +21,8 @@ TOGETHER_MAX = 16
 """Requests in one script call. More would be cheaper for Redis, which takes 64, but would leave it idle for longer."""
 
 CONSUME_MANY = "consume_many"
+
+log = structlog.get_logger()
 
 
 class Gathering:
@@ -76,6 +79,10 @@ class Gatherings:
             reply = self._scripts.connection.send_packed(packed)
         except GatewayError as error:
             return self._fail(gathering, error)
+        except Exception as fault:
+            # Whatever it is: nobody may be left waiting.
+            log.exception("gathering_not_sent")
+            return self._fail(gathering, fault)
         reply.add_done_callback(partial(self._replied, gathering, packed, time.perf_counter()))
 
     def _replied(
@@ -106,6 +113,10 @@ class Gatherings:
         # A refusal by the fence is one answer for all.
         refused = isinstance(reply[0], int)
         answers = [reply] * len(gathering.waiting) if refused else reply
+        if len(answers) != len(gathering.waiting):
+            return self._fail(
+                gathering, ValueError("the script answered another number of requests")
+            )
         for future, answer in zip(gathering.waiting, answers, strict=True):
             if not future.done():
                 future.set_result(answer)

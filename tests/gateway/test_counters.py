@@ -121,3 +121,26 @@ async def test_the_other_verbs_call_their_own_script(world: World, verb: str) ->
     holding, one = await world.prepare(included=1)
     answer = await world.counters.decide(verb, holding, [(one, 3)], REQUEST, None)
     assert answer[0] == (Code.DENIED if verb == "check" else Code.DONE)
+
+
+async def test_nobody_is_left_waiting_by_a_fault_of_ours(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holding, one = await world.prepare(included=100)
+
+    def broken(*_: object) -> bytes:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("gateway.gathering._bulks", broken)
+    answers = await asyncio.wait_for(
+        asyncio.gather(
+            *(
+                world.counters.decide("consume", holding, [(one, 1)], REQUEST, None)
+                for _ in range(3)
+            ),
+            return_exceptions=True,
+        ),
+        timeout=5,
+    )
+    assert [type(answer) for answer in answers] == [RuntimeError] * 3
+    assert world.counters.deciding == 0
