@@ -4,7 +4,7 @@ from typing import Any
 
 import hiredis
 
-from gateway.codec import rfc3339, to_wire
+from gateway.codec import Item, rfc3339, to_wire
 from gateway.connection import Connection, RedisUnavailable
 from gateway.entitlements import Entitlements
 from gateway.errors import NotFound
@@ -12,6 +12,7 @@ from gateway.pricing.ask import PERIOD, Ask, ask
 from gateway.pricing.decision import Counts, Decision, WindowCount, decide, describe
 from gateway.pricing.entitlement import Entitlement
 from gateway.pricing.money import format_amount, format_quantity
+from gateway.uncounted import refusal, uncounted
 from lua import keys, load
 from lua.state import UsageState
 
@@ -19,6 +20,12 @@ ATTEMPTS_MAX = 4
 
 STANDING = ("message", "balance", "available", "used", "limit", "resetsAt", "windows")
 """What a balance shows of the state itself; the rest says what one more unit would be answered."""
+
+REFUSING = (
+    *("allowed", "reason", "httpStatus", "message", "balance", "available"),
+    *("retryAfterMs", "sources", "cost", "actions"),
+)
+"""What a balance takes from the refusal, where no more would pass whatever the counters say."""
 
 
 class Balances:
@@ -101,8 +108,9 @@ class Balances:
         }
 
     def _feature(self, asked: Ask, state: UsageState, now_ms: int) -> dict[str, Any]:
+        refused = _refused(asked, now_ms)
         if asked.feature.type == "boolean":
-            return to_wire(_granted(asked, now_ms))
+            return refused or to_wire(_granted(asked, now_ms))
         counts = counts_of(asked, state, now_ms)
         one, none = (
             to_wire(
@@ -112,9 +120,21 @@ class Balances:
         )
         # Whether one more would pass, beside the numbers as they stand without it.
         wire = one | ({name: none[name] for name in STANDING} if one["allowed"] else {})
+        if refused is not None:
+            wire |= {name: refused[name] for name in REFUSING}
         wire["held"] = format_quantity(0, asked.feature.scale)
         wire["overage"] = format_quantity(counts.segment_overage, asked.feature.scale)
         return wire
+
+
+def _refused(asked: Ask, now_ms: int) -> dict[str, Any] | None:
+    """What a check would answer where the entitlement itself denies: suspended, ended, not begun."""
+    item = Item(feature=asked.feature.feature)
+    reason = refusal(asked.entitlement, item, now_ms, known=True)
+    if reason is None:
+        return None
+    customer = asked.entitlement.customer
+    return to_wire(uncounted(customer, item, asked.entitlement, reason, now_ms))
 
 
 def counts_of(asked: Ask, state: UsageState, now_ms: int) -> Counts:

@@ -128,6 +128,21 @@ def test_a_customer_without_a_subscription_is_known_and_may_nothing(
     assert installation.consume("bare", "api_calls")["allowed"]
 
 
+def test_the_balances_of_a_suspended_customer_say_what_a_check_says(
+    installation: Installation,
+) -> None:
+    installation.customer("paused", "small")
+    spend(installation, "paused", "api_calls", 2)
+    assert installation.balance("paused", "api_calls")["allowed"]
+    installation.control("PUT", "/v1/customers/paused", {"suspended": True})
+    body = {"customer": "paused", "feature": "api_calls"}
+    checked = installation.gateway("POST", "/v1/check", body).ok()
+    shown = installation.balance("paused", "api_calls")
+    for name in ("allowed", "reason", "httpStatus", "message", "balance", "available"):
+        assert shown[name] == checked[name], name
+    assert (shown["reason"], shown["used"], shown["limit"]) == ("customer_suspended", 2, 5)
+
+
 def test_no_increment_moves_the_moment_a_counter_expires(installation: Installation) -> None:
     installation.customer("kept", "small")
     client = redis.Redis.from_url(installation.redis_url)
