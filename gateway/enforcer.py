@@ -124,7 +124,7 @@ class Enforcer:
                 decision_id = _id_of(verb, holding, reply)
                 return self._noted(verb, _decisions(items, entitlement, asks, reply, decision_id))
             if code == Code.REPLAYED:
-                return self._noted(verb, await self._replayed(holding, items, reply))
+                return await self._replayed(holding, items, reply)
             if code == Code.STALE_WINDOWS:
                 at_ms = reply[1]
             elif code in (Code.STALE_ENTITLEMENT, Code.CUSTOMER_UNKNOWN):
@@ -156,6 +156,10 @@ class Enforcer:
             for reason in reasons:
                 if reason in ("customer_unknown", "feature_unknown"):
                     raise NotFound(f"There is no such {reason.partition('_')[0]}.", code=reason)
+        if entitlement is not None:
+            for place, (item, reason) in enumerate(zip(items, reasons, strict=True)):
+                if reason is None and entitlement.features[item.feature].type == "boolean":
+                    _check_on_or_off(item, "" if len(items) == 1 else f"/items/{place}")
         otherwise = "not_attempted" if any(reasons) else "granted"
         return [
             uncounted(request.customer, item, entitlement, reason or otherwise, at_ms)
@@ -216,9 +220,7 @@ def _prepare(
         feature = entitlement.features[item.feature]
         pointer = f"/items/{place}"
         if feature.type == "boolean":
-            if item.quantity not in (None, 1) or item.usage is not None:
-                said = f"{feature.name} is on or off; send no quantity."
-                raise invalid(f"{pointer}/quantity", said)
+            _check_on_or_off(item, pointer)
             continue
         quantity = quantity_of(feature, item.quantity, item.variant, item.usage, pointer)
         sums[item.feature] = sums.get(item.feature, 0) + quantity
@@ -226,6 +228,12 @@ def _prepare(
         (holding.prepare(entitlement.features[name], entitlement, at_ms), quantity)
         for name, quantity in sums.items()
     ]
+
+
+def _check_on_or_off(item: Asked, pointer: str) -> None:
+    """Refuse a quantity of what has none. Raises Invalid."""
+    if item.quantity not in (None, 1) or isinstance(item.quantity, float) or item.usage is not None:
+        raise invalid(f"{pointer}/quantity", f"{item.feature} is on or off; send no quantity.")
 
 
 def _id_of(verb: Verb, holding: Holding, numbers: Sequence[int]) -> str | None:

@@ -95,3 +95,31 @@ async def test_without_a_catalog_requests_in_front_of_an_api_are_refused_as_our_
 def test_every_error_has_its_own_status():
     statuses = [error.status for error in GatewayError.__subclasses__()]
     assert len(set(statuses)) >= len(statuses) - 1
+
+
+async def test_what_is_on_or_off_takes_no_quantity(world):
+    world.customer("acme")
+    for verb in ("consume", "check", "track"):
+        for wrong in ({"quantity": 2}, {"quantity": "nan"}, {"quantity": -1}, {"usage": {"a": 1}}):
+            body = {"customer": "acme", "feature": "sso", **wrong}
+            answer = await world.ask("POST", f"/v1/{verb}", body, key=ADMIN_KEY)
+            assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "/quantity"), wrong
+        granted = await world.ask(
+            "POST", f"/v1/{verb}", {"customer": "acme", "feature": "sso"}, key=ADMIN_KEY
+        )
+        assert granted.json["reason"] == "granted"
+
+
+async def test_a_repeat_is_answered_again_and_counted_once(world):
+    world.customer("acme")
+    body = {"customer": "acme", "feature": "api_calls", "idempotencyKey": "once"}
+    before = _decided(world)
+    for _ in range(3):
+        answer = await world.ask("POST", "/v1/consume", body, key=ADMIN_KEY)
+        assert answer.json["allowed"]
+    assert _decided(world) == before + 1
+
+
+def _decided(world) -> int:
+    counters = world.app.parts.metrics.total().counters
+    return sum(number for key, number in counters if key[:2] == ("decisions", "consume"))
